@@ -1,0 +1,54 @@
+# Every target first makes or refreshes the part of the virtual environment it needs.
+
+PYTHON ?= $(firstword $(foreach python,python3.11 python3,$(shell \
+	$(python) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(python))))
+REQUIRE_PYTHON = $(if $(PYTHON),,$(error no Python 3.11 or newer found; install one or set PYTHON))
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.PHONY: help demo test check bench docs constraints clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1:\2/p' $(MAKEFILE_LIST) | tr ':' '\t' | expand -t 20
+
+demo: $(VENV)/examples.stamp ## Run the bank demo
+	@$(BIN)/python examples/bank_demo.py
+
+test: $(VENV)/dev.stamp ## Run all tests and measure their coverage
+	@$(BIN)/pytest --numprocesses=auto --cov
+
+check: docs ## Run the linters, type checkers, documented examples and wheel check
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --quiet --check
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest --quiet README.md docs src
+	$(BIN)/python scripts/check_wheel.py
+
+bench: $(VENV)/bench.stamp ## Run the benchmarks
+	@$(BIN)/python -m benchmarks
+
+docs: $(VENV)/dev.stamp ## Build the documentation into build/docs
+	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --nitpicky docs build/docs
+
+constraints: ## Pin the newest versions of all dependencies in constraints.txt
+	$(REQUIRE_PYTHON)@$(PYTHON) -m venv --clear build/constraints
+	@build/constraints/bin/pip install --quiet --editable '.[dev,bench]'
+	@{ echo '# Everything `make` installs. Refresh with `make constraints`.'; \
+		build/constraints/bin/pip freeze --exclude-editable; } > constraints.txt
+
+clean: ## Remove everything the other targets made
+	rm -rf $(VENV) build .coverage .coverage.* .hypothesis .*_cache
+
+$(BIN)/python:
+	$(REQUIRE_PYTHON)@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/%.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing esbank[$*] into $(VENV)"
+	@$(BIN)/pip install --quiet --editable '.[$*]' --constraint constraints.txt
+	@touch $@

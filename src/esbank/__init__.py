@@ -1,0 +1,72 @@
+"""Typed event sourcing and CQRS: aggregates, an append-only store, snapshots, and views that follow the log.
+
+These names are for applications; ``esbank.store`` is for whoever writes a backend, and the backends themselves are
+imported by path, as in ``from esbank.backends.sqlite import SQLiteEventStore``.
+"""
+
+from esbank.aggregate import Aggregate, applies, handles
+from esbank.codec import EventCodec, EventRegistry
+from esbank.errors import (
+    CheckpointError,
+    CommandIdReused,
+    ConcurrencyError,
+    DefinitionError,
+    DuplicateEvent,
+    EsbankError,
+    EventDecodingError,
+    EventEncodingError,
+    NewerSchemaVersion,
+    ProjectionError,
+    StorageError,
+    StoreClosed,
+    StreamNotFound,
+    UnappliedEvent,
+    UnhandledCommand,
+    UnknownEventType,
+    UnknownOutcome,
+    VersionNotFound,
+)
+from esbank.events import EventEnvelope, event
+from esbank.projection import ProjectionRunner, Projector, projects
+from esbank.repository import Executed, Loaded, Repository
+from esbank.snapshots import EveryNEvents, NoSnapshots, SnapshotPolicy
+from esbank.store import EventStore, Metadata
+
+__all__ = [
+    "Aggregate",
+    "CheckpointError",
+    "CommandIdReused",
+    "ConcurrencyError",
+    "DefinitionError",
+    "DuplicateEvent",
+    "EsbankError",
+    "EventCodec",
+    "EventDecodingError",
+    "EventEncodingError",
+    "EventEnvelope",
+    "EventRegistry",
+    "EventStore",
+    "EveryNEvents",
+    "Executed",
+    "Loaded",
+    "Metadata",
+    "NewerSchemaVersion",
+    "NoSnapshots",
+    "ProjectionError",
+    "ProjectionRunner",
+    "Projector",
+    "Repository",
+    "SnapshotPolicy",
+    "StorageError",
+    "StoreClosed",
+    "StreamNotFound",
+    "UnappliedEvent",
+    "UnhandledCommand",
+    "UnknownEventType",
+    "UnknownOutcome",
+    "VersionNotFound",
+    "applies",
+    "event",
+    "handles",
+    "projects",
+]

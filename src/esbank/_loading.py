@@ -1,0 +1,148 @@
+"""States as a replay gives them: from the first event, or from a snapshot and the events since."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+from attrs import define
+
+from esbank.aggregate import Aggregate
+from esbank.codec import EventCodec, StateCodec
+from esbank.errors import DefinitionError
+from esbank.snapshots import NoSnapshots, SnapshotPolicy
+from esbank.store import EventStore, Snapshot, SnapshotStore, StoredEvent, StreamId
+
+__all__ = ["Loader", "Replayed"]
+
+A = TypeVar("A", bound=Aggregate[Any, Any])
+
+_log: Final = logging.getLogger("esbank.snapshots")
+
+
+@define
+class Replayed(Generic[A]):
+    """A state as a replay gives it: only ever folded from stored events, never decided on and never handed out.
+
+    `is_fresh` tells that nothing was in the stream beyond `version` when somebody last looked.
+    """
+
+    state: A
+    version: int
+    snapshot_version: int = 0
+    is_fresh: bool = True
+
+
+class Loader(Generic[A]):
+    """Replays the aggregates of one class from one store, and takes the snapshots that make it short.
+
+    A snapshot is a cache: one that cannot be read, does not fit the class any more or does not belong to the stream is
+    passed over with a warning in the log, and one that cannot be written changes nothing else.
+    """
+
+    def __init__(self, store: EventStore, aggregate: type[A], codec: EventCodec, policy: SnapshotPolicy) -> None:
+        self._store = store
+        self._aggregate = aggregate
+        self._codec = codec
+        self._states: StateCodec[A] = StateCodec(aggregate, codec.registry.forms)
+        self._policy = policy
+        self._snapshots = None if isinstance(policy, NoSnapshots) else self._snapshot_store()
+
+    def copy(self, state: A) -> A:
+        """Copy a state so that no change to one shows in the other."""
+        return self._states.copy(state)
+
+    def load(self, stream: StreamId, *, up_to: int | None = None) -> Replayed[A]:
+        """Replay a stream up to a version, or to its end; one that does not exist is at version 0."""
+        snapshot = self._usable_snapshot(stream, up_to)
+        if snapshot is not None:
+            replayed = self._from_snapshot(snapshot, up_to)
+            if replayed is not None:
+                return replayed
+        replayed = Replayed(self._aggregate(), 0, is_fresh=up_to is None)
+        self._fold(replayed, self._store.read(stream, up_to=up_to))
+        return replayed
+
+    def catch_up(self, stream: StreamId, replayed: Replayed[A]) -> bool:
+        """Fold what has come since; tell whether anything has."""
+        before = replayed.version
+        self._fold(replayed, self._store.read(stream, after=before))
+        replayed.is_fresh = True
+        return replayed.version != before
+
+    def advance(self, replayed: Replayed[A], stored: Sequence[StoredEvent]) -> None:
+        """Fold what was just appended, and take a snapshot when it is time for one."""
+        events = [self._codec.decode(event) for event in stored]
+        for event in events:
+            replayed.state.apply(event)
+        replayed.version = stored[-1].version
+        # Another process may append from now on.
+        replayed.is_fresh = False
+        if self._snapshots is not None and self._policy.is_due(
+            last=replayed.snapshot_version, version=replayed.version, events=events
+        ):
+            self._take_snapshot(self._snapshots, replayed, stored[-1])
+
+    def _fold(self, replayed: Replayed[A], events: Iterable[StoredEvent]) -> None:
+        decode, apply = self._codec.decode, replayed.state.apply
+        for event in events:
+            apply(decode(event))
+            replayed.version = event.version
+
+    def _snapshot_store(self) -> SnapshotStore:
+        if not isinstance(self._store, SnapshotStore):
+            msg = f"{self._store!r} keeps no snapshots; take a store that does, or NoSnapshots()"
+            raise DefinitionError(msg)
+        if self._states.unstorable is not None:
+            msg = f"snapshots of {self._aggregate.__name__} cannot be stored; take NoSnapshots(): {self._states.unstorable}"
+            raise DefinitionError(msg)
+        return self._store
+
+    def _usable_snapshot(self, stream: StreamId, up_to: int | None) -> Snapshot | None:
+        if self._snapshots is None:
+            return None
+        try:
+            snapshot = self._snapshots.load_snapshot(stream)
+        except Exception:
+            _log.warning("%s: its snapshot cannot be read; replaying", stream, exc_info=True)
+            return None
+        if snapshot is None or (up_to is not None and snapshot.version > up_to):
+            return None
+        if snapshot.schema != self._states.schema or snapshot.store != self._store.identity:
+            _log.warning("%s: its snapshot is of another class or store; replaying", stream)
+            return None
+        return snapshot
+
+    def _from_snapshot(self, snapshot: Snapshot, up_to: int | None) -> Replayed[A] | None:
+        """Replay from a snapshot, or return None if it is not of this stream or cannot be read."""
+        events = self._store.read(snapshot.stream, after=snapshot.version - 1, up_to=up_to)
+        first = next(events, None)
+        if first is None or first.event_id != snapshot.event_id:
+            _log.warning("%s: its snapshot is of another history; replaying", snapshot.stream)
+            return None
+        try:
+            state = self._states.decode(snapshot.state)
+        except ValueError:
+            _log.warning("%s: its snapshot is damaged; replaying", snapshot.stream, exc_info=True)
+            return None
+        replayed = Replayed(state, snapshot.version, snapshot.version, is_fresh=up_to is None)
+        self._fold(replayed, events)
+        return replayed
+
+    def _take_snapshot(self, snapshots: SnapshotStore, replayed: Replayed[A], last: StoredEvent) -> None:
+        try:
+            snapshots.save_snapshot(
+                Snapshot(
+                    last.stream,
+                    replayed.version,
+                    last.event_id,
+                    self._store.identity,
+                    self._states.schema,
+                    self._states.encode(replayed.state),
+                )
+            )
+        except Exception:
+            _log.warning("%s: no snapshot could be taken; its events are safe", last.stream, exc_info=True)
+        else:
+            replayed.snapshot_version = replayed.version

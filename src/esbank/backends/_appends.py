@@ -1,0 +1,106 @@
+"""The rules of an append, the same in every backend: what makes sense, what is expected, what is a repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from esbank.errors import ConcurrencyError, DuplicateEvent
+from esbank.store import (
+    ANY_VERSION,
+    STREAM_EXISTS,
+    AppendResult,
+    ExpectedVersion,
+    NewEvent,
+    StoredEvent,
+    StreamAppend,
+    StreamCondition,
+    StreamId,
+    is_expected,
+)
+
+__all__ = ["check_appends", "check_expected", "check_read", "flatten", "repeated", "results"]
+
+
+def check_appends(appends: Sequence[StreamAppend], conditions: Sequence[StreamCondition]) -> None:
+    """Refuse what makes no sense, before anything is touched: ``ValueError``, ``TypeError``, ``DuplicateEvent``."""
+    if not appends:
+        msg = "there is nothing to append"
+        raise ValueError(msg)
+    named: set[StreamId] = set()
+    for part in (*appends, *conditions):
+        if part.stream in named:
+            msg = f"{part.stream} is named twice; put all that concerns a stream into one append"
+            raise ValueError(msg)
+        named.add(part.stream)
+        _check_expectation(part.expected_version)
+    for append in appends:
+        _check_events(append)
+
+
+def _check_expectation(expected: ExpectedVersion) -> None:
+    if expected is STREAM_EXISTS or expected is ANY_VERSION:
+        return
+    # `type() is`, because a bool is an int and True would pass for version 1.
+    if type(expected) is not int or expected < 0:
+        msg = f"an expected version is an int from 0, NO_STREAM, STREAM_EXISTS or ANY_VERSION, not {expected!r}"
+        raise ValueError(msg)
+
+
+def _check_events(append: StreamAppend) -> None:
+    if not append.events:
+        msg = f"there are no events to append to {append.stream}"
+        raise ValueError(msg)
+    ids = set()
+    for event in append.events:
+        if not isinstance(event, NewEvent):
+            msg = f"a store takes NewEvent, not {event!r}; an EventCodec makes one of an event"
+            raise TypeError(msg)
+        if event.event_id in ids:
+            raise DuplicateEvent(append.stream, event.event_id)
+        ids.add(event.event_id)
+
+
+def check_expected(part: StreamAppend | StreamCondition, actual: int) -> None:
+    """Raise ``ConcurrencyError`` unless the stream, at version `actual`, is as expected."""
+    if not is_expected(part.expected_version, actual):
+        raise ConcurrencyError(part.stream, part.expected_version, actual)
+
+
+def check_read(*, after: int = 0, up_to: int | None = None, limit: int | None = None) -> None:
+    """Refuse bounds that make no sense with a ``ValueError``."""
+    for name, bound in (("after", after), ("up_to", up_to), ("limit", limit)):
+        if bound is not None and (type(bound) is not int or bound < 0):
+            msg = f"{name} must be an int from 0, not {bound!r}"
+            raise ValueError(msg)
+
+
+def flatten(appends: Iterable[StreamAppend]) -> Iterator[tuple[StreamId, NewEvent]]:
+    """List the events of all streams in the order in which they get their positions."""
+    for append in appends:
+        for event in append.events:
+            yield append.stream, event
+
+
+def repeated(appends: Sequence[StreamAppend], first: Sequence[StoredEvent]) -> bool:
+    """Tell whether `appends` say again, word for word, what an earlier append stored as `first`."""
+    given = list(flatten(appends))
+    return len(given) == len(first) and all(
+        stored.stream == stream
+        and stored.event_id == event.event_id
+        and stored.type == event.type
+        and stored.schema_version == event.schema_version
+        and stored.data == event.data
+        and stored.metadata == event.metadata
+        for (stream, event), stored in zip(given, first, strict=True)
+    )
+
+
+def results(appends: Sequence[StreamAppend], stored: Sequence[StoredEvent]) -> tuple[AppendResult, ...]:
+    """Say for each stream where its append ended, given all events in the order of `flatten`."""
+    done: list[AppendResult] = []
+    start = 0
+    for append in appends:
+        events = tuple(stored[start : start + len(append.events)])
+        start += len(events)
+        done.append(AppendResult(append.stream, events[-1].version, events[-1].position, events))
+    return tuple(done)

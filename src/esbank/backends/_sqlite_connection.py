@@ -1,0 +1,163 @@
+"""A SQLite connection whose errors are ours, and the transaction that views change in."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Final, Literal
+
+from esbank.errors import StorageError, StoreClosed
+from esbank.store import Rows, SqlValue
+
+__all__ = ["Connection", "ConstraintError", "SQLiteTransaction"]
+
+
+class ConstraintError(StorageError):
+    """A unique key or a trigger refused a row."""
+
+
+class Connection:
+    """One connection in autocommit mode: transactions begin and end where the code says so.
+
+    Every error of the driver leaves as a ``StorageError`` that says what to do, with the driver's as its cause.
+    """
+
+    def __init__(self, path: str, *, timeout: float = 0.0) -> None:
+        self._name = path
+        try:
+            self._raw = sqlite3.connect(
+                path, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=256
+            )
+        except sqlite3.Error as error:
+            raise self._error(error) from error
+
+    @property
+    def raw(self) -> sqlite3.Connection:
+        """The driver's own connection."""
+        return self._raw
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        return self._raw.in_transaction
+
+    def rows(self, sql: str, parameters: Sequence[SqlValue] | Mapping[str, SqlValue] = ()) -> Rows:
+        """Execute one statement and return all of its rows."""
+        try:
+            return self._raw.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise self._error(error, sql) from error
+
+    def many(self, sql: str, parameters: Iterable[Sequence[SqlValue] | Mapping[str, SqlValue]]) -> None:
+        """Execute one statement for each set of parameters."""
+        try:
+            self._raw.executemany(sql, parameters)
+        except sqlite3.Error as error:
+            raise self._error(error, sql) from error
+
+    def rollback(self) -> None:
+        """Undo what the open transaction did, if one is open."""
+        if self._raw.in_transaction:
+            self.rows("ROLLBACK")
+
+    def use_write_ahead_log(self, *, patience: float) -> None:
+        """Switch the file to WAL, waiting `patience` seconds for others: SQLite does not wait for this by itself."""
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                ((mode,),) = self.rows("PRAGMA journal_mode=WAL")
+            except StorageError as error:
+                cause = error.__cause__
+                busy = isinstance(cause, sqlite3.OperationalError) and cause.sqlite_errorcode == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.005)
+                continue
+            if mode == "wal":
+                return
+            raise StorageError(
+                self._name,
+                f"the file system cannot hold a write-ahead log (journal mode stays {mode!r}); use a local disk",
+            )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._raw.close()
+
+    def _error(self, error: sqlite3.Error, sql: str = "") -> StorageError:
+        if isinstance(error, sqlite3.ProgrammingError) and "closed database" in str(error):
+            return StoreClosed(self._name)
+        problem = f"{error}; {_advice(error, self._name)}"
+        if isinstance(error, (sqlite3.ProgrammingError, sqlite3.IntegrityError)) or _is_about_sql(error):
+            problem = f"{error}, in: {' '.join(sql.split())}"
+        kind = ConstraintError if isinstance(error, sqlite3.IntegrityError) else StorageError
+        return kind(self._name, problem)
+
+
+def _is_about_sql(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+
+
+_ADVICE: Final[dict[int, str]] = {
+    sqlite3.SQLITE_FULL: "nothing of this write was stored; free some space and try again",
+    sqlite3.SQLITE_READONLY: "give this user the right to write the file and its folder",
+    sqlite3.SQLITE_NOTADB: "choose the path of a SQLite file, or of a file that does not exist yet",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged; keep a copy of it, check it with PRAGMA integrity_check, and "
+    "restore a backup",
+    sqlite3.SQLITE_BUSY: "another process held the file for too long; find it, or raise busy_timeout",
+    sqlite3.SQLITE_LOCKED: "another connection of this process held the table for too long",
+    sqlite3.SQLITE_IOERR: "the disk failed; check the disk and the system's log, then try again",
+    sqlite3.SQLITE_PERM: "give this user the right to use the file",
+}
+
+
+def _advice(error: sqlite3.Error, path: str) -> str:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is not None and code & 0xFF == sqlite3.SQLITE_CANTOPEN:
+        folder = os.path.dirname(os.path.abspath(path))
+        if os.path.isdir(path):
+            return "this is a folder; name a file in it"
+        if not os.path.isdir(folder):
+            return f"make the folder {folder} first"
+        return "check that this user may read and write the file and its folder"
+    return _ADVICE.get((code or 0) & 0xFF, "see the cause")
+
+
+class SQLiteTransaction:
+    """An open transaction on views: implements ``esbank.store.Transaction``."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def dialect(self) -> Literal["sqlite", "postgresql"]:
+        """SQLite's SQL."""
+        return "sqlite"
+
+    def execute(self, sql: str, parameters: Mapping[str, SqlValue] | None = None, /) -> Rows:
+        """Execute one statement with ``:name`` parameters; return its rows, if any."""
+        check_statement(sql)
+        return self._connection.rows(sql, parameters or {})
+
+    def executemany(self, sql: str, parameters: Iterable[Mapping[str, SqlValue]], /) -> None:
+        """Execute one statement for each set of ``:name`` parameters."""
+        check_statement(sql)
+        self._connection.many(sql, parameters)
+
+
+_ENDS_TRANSACTION: Final = re.compile(
+    r"\s*(BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE|ATTACH|DETACH|PRAGMA|VACUUM)\b", re.IGNORECASE
+)
+
+
+@lru_cache(maxsize=1024)
+def check_statement(sql: str) -> None:
+    """Refuse a statement that would take the transaction out of the hands of whoever opened it."""
+    found = _ENDS_TRANSACTION.match(sql)
+    if found:
+        msg = f"{found[1].upper()} has no place in a view's transaction: it begins and ends by itself"
+        raise ValueError(msg)

@@ -1,0 +1,149 @@
+"""The connections of one process to one SQLite file: a writer that threads take in turns, and readers beside it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Literal
+
+from esbank.backends._sqlite_connection import Connection
+from esbank.backends._sqlite_schema import migrate
+from esbank.errors import StorageError, StoreClosed, UnknownOutcome
+
+__all__ = ["Database", "Durability"]
+
+Durability = Literal["full", "normal"]
+
+_MOST_IDLE_READERS: Final = 8
+
+
+class Database:
+    """One SQLite file in WAL mode.
+
+    Writing threads queue for the one writer: SQLite has one write lock, and waiting for it in line is faster than
+    trying again and again. Readers see what is committed, and wait for nobody.
+    """
+
+    def __init__(self, path: str, *, durability: Durability, busy_timeout: float) -> None:
+        self._path = path
+        self._durability = durability
+        self._busy_timeout = busy_timeout
+        self._closed = False
+        self._start_afresh()
+        self._writer = self._open()
+        try:
+            self._writer.use_write_ahead_log(patience=busy_timeout)
+            self._set_durability()
+            self.identity = migrate(self._writer, path)
+        except BaseException:
+            self._writer.close()
+            raise
+        _open_databases.add(self)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Open a write transaction; commit when the block ends, roll back when it raises."""
+        if self._writing_thread == threading.get_ident():
+            raise StorageError(
+                self._path, "a transaction is open in this thread already: a projector must not append or begin another"
+            )
+        with self._write_lock:
+            connection = self._writer_connection()
+            self._writing_thread = threading.get_ident()
+            try:
+                connection.rows("BEGIN IMMEDIATE")
+                yield connection
+                self._commit(connection)
+            finally:
+                self._writing_thread = None
+                connection.rollback()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Borrow a connection to read with."""
+        self.check_open()
+        readers = self._readers
+        try:
+            connection = readers.pop()
+        except IndexError:
+            connection = self._open()
+            connection.rows("PRAGMA query_only=ON")
+        try:
+            yield connection
+        finally:
+            if self._closed or len(readers) >= _MOST_IDLE_READERS or readers is not self._readers:
+                connection.close()
+            else:
+                readers.append(connection)
+
+    def close(self) -> None:
+        """Close all connections, once writers have finished."""
+        with self._write_lock:
+            self._closed = True
+            while self._readers:
+                self._readers.pop().close()
+            if self._writer is not None:
+                self._writer.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    def forget_connections(self) -> None:
+        """Start afresh in the child of a fork, without so much as touching what the parent has open.
+
+        Closing an inherited connection could drop the parent's locks and its write-ahead log, so they are kept alive
+        for as long as this process lives.
+        """
+        _never_closed.append((self._writer, self._readers))
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self._writer: Connection | None = None
+        self._readers: deque[Connection] = deque()
+        self._write_lock = threading.Lock()
+        self._writing_thread: int | None = None
+
+    def _writer_connection(self) -> Connection:
+        self.check_open()
+        if self._writer is None:
+            self._writer = self._open()
+            self._set_durability()
+        return self._writer
+
+    def _open(self) -> Connection:
+        return Connection(self._path, timeout=self._busy_timeout)
+
+    def _set_durability(self) -> None:
+        assert self._writer is not None
+        self._writer.rows("PRAGMA synchronous=FULL" if self._durability == "full" else "PRAGMA synchronous=NORMAL")
+
+    def _commit(self, connection: Connection) -> None:
+        try:
+            connection.rows("COMMIT")
+        except StorageError as error:
+            problem = f"the commit failed ({error.problem}); repeat the very same append to learn whether it was stored"
+            raise UnknownOutcome(self._path, problem) from error.__cause__
+
+    def check_open(self) -> None:
+        """Raise ``StoreClosed`` once `close` was called."""
+        if self._closed:
+            raise StoreClosed(self._path)
+
+
+_open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+_never_closed: list[object] = []
+
+
+def _after_fork_in_child() -> None:
+    for database in list(_open_databases):
+        database.forget_connections()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,283 @@
+"""A store in memory, for tests: the same promises as every other, but for durability."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from uuid import UUID, uuid4
+
+from attrs import define, field
+from typing import Self
+
+from esbank.backends._appends import check_appends, check_expected, check_read, flatten, repeated, results
+from esbank.backends._sqlite_connection import Connection, SQLiteTransaction
+from esbank.errors import DuplicateEvent, StorageError, StoreClosed, StreamNotFound
+from esbank.store import (
+    AppendResult,
+    ExpectedVersion,
+    NewEvent,
+    Rows,
+    Snapshot,
+    SqlValue,
+    StoredEvent,
+    StreamAppend,
+    StreamCondition,
+    StreamId,
+    Transaction,
+)
+
+__all__ = ["MemoryEventStore"]
+
+
+@define
+class _Stream:
+    events: list[StoredEvent] = field(factory=list)
+    by_id: dict[UUID, StoredEvent] = field(factory=dict)
+
+
+class MemoryEventStore:
+    """An ``EventStore`` that keeps everything in this process's memory; views are in an in-memory SQLite.
+
+    It takes the same JSON text as any other store, so what passes in a test can be stored. `clock` tells the time in
+    nanoseconds since 1970, for tests that need to choose it.
+    """
+
+    def __init__(self, *, clock: Callable[[], int] = time.time_ns) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._identity = uuid4().hex
+        self._log: list[StoredEvent] = []
+        self._recorded_at = 0
+        # For each event the index of the first one of its append: what was appended together is repeated together.
+        self._first_of_append: list[int] = []
+        self._streams: dict[StreamId, _Stream] = {}
+        self._snapshots: dict[StreamId, Snapshot] = {}
+        self._views = _Views()
+        self._closed = False
+
+    @property
+    def identity(self) -> str:
+        """Which store this is."""
+        return self._identity
+
+    def append(
+        self, stream: StreamId, events: Sequence[NewEvent], *, expected_version: ExpectedVersion
+    ) -> AppendResult:
+        """Store `events` at the end of `stream`, if it is at `expected_version`."""
+        (result,) = self.append_many([StreamAppend(stream, tuple(events), expected_version)])
+        return result
+
+    def append_many(
+        self, appends: Sequence[StreamAppend], *, conditions: Sequence[StreamCondition] = ()
+    ) -> tuple[AppendResult, ...]:
+        """Store several streams' events at once, all or nothing, if all expectations and `conditions` hold."""
+        check_appends(appends, conditions)
+        with self._lock:
+            self._check_open()
+            first = self._find_repeat(appends)
+            if first is not None:
+                return first
+            for part in (*appends, *conditions):
+                check_expected(part, self._version(part.stream))
+            return results(appends, self._record(appends))
+
+    def read(
+        self,
+        stream: StreamId,
+        *,
+        after: int = 0,
+        up_to: int | None = None,
+        limit: int | None = None,
+        backwards: bool = False,
+    ) -> Iterator[StoredEvent]:
+        """Read the events of a stream in version order, or `backwards`."""
+        check_read(after=after, up_to=up_to, limit=limit)
+        with self._lock:
+            self._check_open()
+            found = self._streams.get(stream)
+            events = [] if found is None else found.events[after:up_to]
+        if backwards:
+            events.reverse()
+        return iter(events[:limit])
+
+    def read_all(
+        self,
+        *,
+        after: int | None = None,
+        categories: Iterable[str] | None = None,
+        types: Iterable[str] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[StoredEvent]:
+        """Read the events of all streams in position order, those after the position `after`."""
+        check_read(after=0 if after is None else after, limit=limit)
+        self._check_open()
+        wanted_categories = None if categories is None else frozenset(categories)
+        wanted_types = None if types is None else frozenset(types)
+        return self._follow(after or 0, wanted_categories, wanted_types, limit)
+
+    def find(self, stream: StreamId, event_id: UUID) -> StoredEvent | None:
+        """Return the event of `stream` that has this id, if there is one."""
+        with self._lock:
+            self._check_open()
+            found = self._streams.get(stream)
+            return None if found is None else found.by_id.get(event_id)
+
+    def version(self, stream: StreamId) -> int:
+        """Return the version of the last event of `stream`, 0 when there is none."""
+        with self._lock:
+            self._check_open()
+            return self._version(stream)
+
+    def head(self) -> int | None:
+        """Return the position of the last event, None when the store is empty."""
+        self._check_open()
+        return len(self._log) or None
+
+    def streams(self, category: str) -> Iterator[StreamId]:
+        """List the streams of a category, ordered by key."""
+        with self._lock:
+            self._check_open()
+            return iter(sorted(stream for stream in self._streams if stream.category == category))
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep `snapshot` instead of the one that its stream has."""
+        self._check_open()
+        if snapshot.stream not in self._streams:
+            raise StreamNotFound(snapshot.stream)
+        self._snapshots[snapshot.stream] = snapshot
+
+    def load_snapshot(self, stream: StreamId) -> Snapshot | None:
+        """Return the snapshot of `stream`, if it has one."""
+        self._check_open()
+        return self._snapshots.get(stream)
+
+    @contextmanager
+    def view_transaction(self) -> Iterator[Transaction]:
+        """Open a transaction on the views; commit when the block ends, roll back when it raises."""
+        self._check_open()
+        with self._views.transaction() as transaction:
+            yield transaction
+
+    def query(self, sql: str, parameters: Mapping[str, SqlValue] | None = None, /) -> Rows:
+        """Read from the views."""
+        self._check_open()
+        return self._views.query(sql, parameters or {})
+
+    def close(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._closed = True
+            self._views.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"MemoryEventStore({'closed' if self._closed else f'{len(self._log)} events'})"
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosed("MemoryEventStore")
+
+    def _version(self, stream: StreamId) -> int:
+        found = self._streams.get(stream)
+        return 0 if found is None else len(found.events)
+
+    def _find_repeat(self, appends: Sequence[StreamAppend]) -> tuple[AppendResult, ...] | None:
+        for stream, event in flatten(appends):
+            known = self._streams.get(stream)
+            found = None if known is None else known.by_id.get(event.event_id)
+            if found is None:
+                continue
+            start = self._first_of_append[found.position - 1]
+            end = start
+            while end < len(self._log) and self._first_of_append[end] == start:
+                end += 1
+            first = self._log[start:end]
+            if repeated(appends, first):
+                return results(appends, first)
+            raise DuplicateEvent(stream, event.event_id)
+        return None
+
+    def _record(self, appends: Sequence[StreamAppend]) -> list[StoredEvent]:
+        start = len(self._log)
+        self._recorded_at = recorded_at = max(self._clock() // 1000, self._recorded_at)
+        stored: list[StoredEvent] = []
+        for append in appends:
+            stream = self._streams.setdefault(append.stream, _Stream())
+            for event in append.events:
+                made = StoredEvent(
+                    append.stream,
+                    len(stream.events) + 1,
+                    start + len(stored) + 1,
+                    event.event_id,
+                    event.type,
+                    event.schema_version,
+                    event.data,
+                    event.metadata,
+                    recorded_at,
+                )
+                stream.events.append(made)
+                stream.by_id[made.event_id] = made
+                stored.append(made)
+        self._first_of_append += [start] * len(stored)
+        self._log += stored
+        return stored
+
+    def _follow(
+        self, position: int, categories: frozenset[str] | None, types: frozenset[str] | None, limit: int | None
+    ) -> Iterator[StoredEvent]:
+        returned = 0
+        while position < len(self._log) and (limit is None or returned < limit):
+            self._check_open()
+            event = self._log[position]
+            position += 1
+            if categories is not None and event.stream.category not in categories:
+                continue
+            if types is not None and event.type not in types:
+                continue
+            returned += 1
+            yield event
+
+
+class _Views:
+    """The views of a memory store: one in-memory SQLite, used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._connection: Connection | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        with self._lock:
+            connection = self._open()
+            if connection.in_transaction:
+                raise StorageError(
+                    "MemoryEventStore", "a view transaction is open in this thread already; use that one"
+                )
+            connection.rows("BEGIN")
+            try:
+                yield SQLiteTransaction(connection)
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.rows("COMMIT")
+
+    def query(self, sql: str, parameters: Mapping[str, SqlValue]) -> Rows:
+        with self._lock:
+            return self._open().rows(sql, parameters)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+
+    def _open(self) -> Connection:
+        if self._connection is None:
+            self._connection = Connection(":memory:")
+        return self._connection

@@ -1,0 +1,365 @@
+"""A store in one SQLite file: durable, shared by threads and processes of one machine, nothing to install."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+from uuid import UUID
+
+from typing import Self
+
+from esbank.backends._appends import (
+    check_appends,
+    check_expected,
+    check_read,
+    flatten,
+    repeated,
+    results,
+)
+from esbank.backends._sqlite_connection import Connection, ConstraintError, SQLiteTransaction
+from esbank.backends._sqlite_database import Database, Durability
+from esbank.errors import DuplicateEvent, StreamNotFound
+from esbank.store import (
+    AppendResult,
+    ExpectedVersion,
+    NewEvent,
+    Rows,
+    Snapshot,
+    SqlValue,
+    StoredEvent,
+    StreamAppend,
+    StreamCondition,
+    StreamId,
+    Transaction,
+    is_expected,
+)
+
+__all__ = ["SQLiteEventStore"]
+
+_PAGE: Final = 1000
+_NO_END: Final = 2**63 - 1
+
+_COLUMNS: Final = "e.version, e.position, e.event_id, e.type, e.schema_version, e.data, e.metadata, e.recorded_at"
+_THE_STREAM: Final = "(SELECT stream FROM esbank_streams WHERE category = ? AND key = ?)"
+_READ_FORWARDS: Final = f"""
+    SELECT {_COLUMNS} FROM esbank_events AS e
+    WHERE e.stream = {_THE_STREAM} AND e.version > ? AND e.version <= ? ORDER BY e.version LIMIT ?"""
+_READ_BACKWARDS: Final = f"""
+    SELECT {_COLUMNS} FROM esbank_events AS e
+    WHERE e.stream = {_THE_STREAM} AND e.version > ? AND e.version <= ? ORDER BY e.version DESC LIMIT ?"""
+_FIND: Final = f"SELECT {_COLUMNS} FROM esbank_events AS e WHERE e.stream = {_THE_STREAM} AND e.event_id = ?"
+# CROSS JOIN, because SQLite then keeps the order of the tables: it walks the log and looks the stream up.
+_READ_ALL: Final = f"""
+    SELECT s.category, s.key, {_COLUMNS}
+    FROM esbank_events AS e CROSS JOIN esbank_streams AS s ON s.stream = e.stream
+    WHERE e.position > ?"""
+_HEAD_OF_STREAM: Final = """
+    SELECT s.stream, (SELECT max(version) FROM esbank_events AS e WHERE e.stream = s.stream)
+    FROM esbank_streams AS s WHERE s.category = ? AND s.key = ?"""
+_LAST: Final = "SELECT position, recorded_at FROM esbank_events ORDER BY position DESC LIMIT 1"
+_INSERT: Final = """
+    INSERT INTO esbank_events
+        (position, stream, version, event_id, type, schema_version, data, metadata, recorded_at, append)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_APPENDED_WITH: Final = """
+    SELECT append FROM esbank_events
+    WHERE stream = (SELECT stream FROM esbank_streams WHERE category = ? AND key = ?) AND event_id = ?"""
+
+
+class SQLiteEventStore:
+    """An ``EventStore`` in the SQLite file at `path`, made when it is not there; also keeps snapshots and views.
+
+    With ``durability="full"`` what is acknowledged survives a loss of power; with ``"normal"`` it survives a crash of
+    the program, and a loss of power may take the last moments, never the consistency. Several threads and several
+    processes may use one file, and a store may be carried across a fork.
+
+    `busy_timeout` is how many seconds to wait for another process's write; `clock` tells the time in nanoseconds since
+    1970. Raises ``StorageError`` when the file cannot be used, and says what to do about it.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: Durability = "full",
+        busy_timeout: float = 30.0,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._path = os.fspath(path)
+        if self._path in {"", ":memory:"}:
+            msg = f"a path is needed, not {self._path!r}; for a store in memory take MemoryEventStore()"
+            raise ValueError(msg)
+        if durability not in {"full", "normal"}:
+            msg = f'durability is "full" or "normal", not {durability!r}'
+            raise ValueError(msg)
+        self._clock = clock
+        self._database = Database(self._path, durability=durability, busy_timeout=busy_timeout)
+
+    @property
+    def identity(self) -> str:
+        """Which store this is: a random text made with the file."""
+        return self._database.identity
+
+    def append(
+        self, stream: StreamId, events: Sequence[NewEvent], *, expected_version: ExpectedVersion
+    ) -> AppendResult:
+        """Store `events` at the end of `stream`, if it is at `expected_version`."""
+        (result,) = self.append_many([StreamAppend(stream, tuple(events), expected_version)])
+        return result
+
+    def append_many(
+        self, appends: Sequence[StreamAppend], *, conditions: Sequence[StreamCondition] = ()
+    ) -> tuple[AppendResult, ...]:
+        """Store several streams' events at once, all or nothing, if all expectations and `conditions` hold."""
+        check_appends(appends, conditions)
+        try:
+            with self._database.write() as connection:
+                heads = [_head_of_stream(connection, append.stream) for append in appends]
+                others = [_head_of_stream(connection, condition.stream) for condition in conditions]
+                parts = [*zip(appends, heads, strict=True), *zip(conditions, others, strict=True)]
+                if not all(is_expected(part.expected_version, version) for part, (_, version) in parts):
+                    first = _find_repeat(connection, appends)
+                    if first is not None:
+                        return first
+                    for part, (_, version) in parts:
+                        check_expected(part, version)
+                return results(appends, self._insert(connection, appends, heads))
+        except ConstraintError:
+            # An id is taken: by a repeat of what was stored, which succeeds, or by something else, which does not.
+            with self._database.read() as connection:
+                first = _find_repeat(connection, appends)
+            if first is None:
+                raise
+            return first
+
+    def read(
+        self,
+        stream: StreamId,
+        *,
+        after: int = 0,
+        up_to: int | None = None,
+        limit: int | None = None,
+        backwards: bool = False,
+    ) -> Iterator[StoredEvent]:
+        """Read the events of a stream in version order, or `backwards`, in pages."""
+        check_read(after=after, up_to=up_to, limit=limit)
+        self._database.check_open()
+        return self._pages(stream, after, _NO_END if up_to is None else up_to, limit, backwards=backwards)
+
+    def read_all(
+        self,
+        *,
+        after: int | None = None,
+        categories: Iterable[str] | None = None,
+        types: Iterable[str] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[StoredEvent]:
+        """Read the events of all streams in position order, those after the position `after`, in pages."""
+        check_read(after=0 if after is None else after, limit=limit)
+        self._database.check_open()
+        sql, filters = _READ_ALL, []
+        for column, wanted in (("s.category", categories), ("e.type", types)):
+            if wanted is not None:
+                values = list(wanted)
+                sql += f" AND {column} IN ({', '.join('?' * len(values))})"
+                filters += values
+        return self._log_pages(f"{sql} ORDER BY e.position LIMIT ?", filters, 0 if after is None else after, limit)
+
+    def find(self, stream: StreamId, event_id: UUID) -> StoredEvent | None:
+        """Return the event of `stream` that has this id, if there is one."""
+        with self._database.read() as connection:
+            rows = connection.rows(_FIND, (stream.category, stream.key, event_id.bytes))
+        return StoredEvent(stream, *rows[0]) if rows else None
+
+    def version(self, stream: StreamId) -> int:
+        """Return the version of the last event of `stream`, 0 when there is none."""
+        with self._database.read() as connection:
+            return _head_of_stream(connection, stream)[1]
+
+    def head(self) -> int | None:
+        """Return the position of the last event, None when the store is empty."""
+        with self._database.read() as connection:
+            rows = connection.rows(_LAST)
+        return rows[0][0] if rows else None
+
+    def streams(self, category: str) -> Iterator[StreamId]:
+        """List the streams of a category, ordered by key, in pages."""
+        self._database.check_open()
+        return self._stream_ids(category)
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep `snapshot` instead of the one that its stream has."""
+        with self._database.write() as connection:
+            stream, _ = _head_of_stream(connection, snapshot.stream)
+            if stream is None:
+                raise StreamNotFound(snapshot.stream)
+            connection.rows(
+                "REPLACE INTO esbank_snapshots (stream, version, event_id, store, schema, state)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (stream, snapshot.version, snapshot.event_id.bytes, snapshot.store, snapshot.schema, snapshot.state),
+            )
+
+    def load_snapshot(self, stream: StreamId) -> Snapshot | None:
+        """Return the snapshot of `stream`, if it has one."""
+        with self._database.read() as connection:
+            rows = connection.rows(
+                f"SELECT version, event_id, store, schema, state FROM esbank_snapshots WHERE stream = {_THE_STREAM}",
+                (stream.category, stream.key),
+            )
+        if not rows:
+            return None
+        ((version, event_id, store, schema, state),) = rows
+        return Snapshot(stream, version, UUID(bytes=event_id), store, schema, state)
+
+    @contextmanager
+    def view_transaction(self) -> Iterator[Transaction]:
+        """Open a transaction that excludes every other writer; commit when the block ends, roll back when it raises."""
+        with self._database.write() as connection:
+            yield SQLiteTransaction(connection)
+
+    def query(self, sql: str, parameters: Mapping[str, SqlValue] | None = None, /) -> Rows:
+        """Read what is committed, without waiting for a writer."""
+        with self._database.read() as connection:
+            return connection.rows(sql, parameters or {})
+
+    def close(self) -> None:
+        """Let go of the file. May be called again; every other call then raises ``StoreClosed``."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        database: Database | None = getattr(self, "_database", None)
+        if database is not None and not database.closed:
+            warnings.warn(f"{self!r} was dropped without close()", ResourceWarning, stacklevel=1, source=self)
+            database.close()
+
+    def __repr__(self) -> str:
+        return f"SQLiteEventStore({self._path!r})"
+
+    def _insert(
+        self,
+        connection: Connection,
+        appends: Sequence[StreamAppend],
+        heads: Sequence[tuple[int | None, int]],
+    ) -> list[StoredEvent]:
+        last = connection.rows(_LAST)
+        position, latest = last[0] if last else (0, 0)
+        # A clock may go backwards; the order of the log may not.
+        recorded_at = max(self._clock() // 1000, latest)
+        first = position + 1
+        rows: list[tuple[Any, ...]] = []
+        stored: list[StoredEvent] = []
+        for append, (stream, version) in zip(appends, heads, strict=True):
+            if stream is None:
+                stream = _add_stream(connection, append.stream)
+            for version_of_event, event in enumerate(append.events, version + 1):
+                position += 1
+                columns = (
+                    version_of_event,
+                    position,
+                    event.event_id.bytes,
+                    event.type,
+                    event.schema_version,
+                    event.data,
+                    event.metadata.to_json(),
+                    recorded_at,
+                )
+                stored.append(StoredEvent(append.stream, *columns))
+                rows.append((position, stream, version_of_event, *columns[2:], first))
+        connection.many(_INSERT, rows)
+        return stored
+
+    def _pages(
+        self, stream: StreamId, after: int, up_to: int, limit: int | None, *, backwards: bool
+    ) -> Iterator[StoredEvent]:
+        sql = _READ_BACKWARDS if backwards else _READ_FORWARDS
+        left = _NO_END if limit is None else limit
+        while left > 0:
+            size = min(left, _PAGE)
+            with self._database.read() as connection:
+                rows = connection.rows(sql, (stream.category, stream.key, after, up_to, size))
+            for row in rows:
+                yield StoredEvent(stream, *row)
+            if len(rows) < size:
+                return
+            left -= size
+            last: int = rows[-1][0]
+            after, up_to = (after, last - 1) if backwards else (last, up_to)
+
+    def _log_pages(self, sql: str, filters: Sequence[str], position: int, limit: int | None) -> Iterator[StoredEvent]:
+        left = _NO_END if limit is None else limit
+        while left > 0:
+            size = min(left, _PAGE)
+            with self._database.read() as connection:
+                rows = connection.rows(sql, (position, *filters, size))
+            streams: dict[tuple[str, str], StreamId] = {}
+            for category, key, *columns in rows:
+                stream = streams.get((category, key))
+                if stream is None:
+                    stream = streams[category, key] = StreamId(category, key)
+                yield StoredEvent(stream, *columns)
+            if len(rows) < size:
+                return
+            left -= size
+            position = rows[-1][3]
+
+    def _stream_ids(self, category: str) -> Iterator[StreamId]:
+        after = ""
+        while True:
+            with self._database.read() as connection:
+                rows = connection.rows(
+                    "SELECT key FROM esbank_streams WHERE category = ? AND key > ? ORDER BY key LIMIT ?",
+                    (category, after, _PAGE),
+                )
+            for (key,) in rows:
+                yield StreamId(category, key)
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1][0]
+
+
+def _head_of_stream(connection: Connection, stream: StreamId) -> tuple[int | None, int]:
+    """Return the row of a stream, None when there is none, and the version it is at."""
+    rows = connection.rows(_HEAD_OF_STREAM, (stream.category, stream.key))
+    return (rows[0][0], rows[0][1] or 0) if rows else (None, 0)
+
+
+def _add_stream(connection: Connection, stream: StreamId) -> int:
+    rows = connection.rows(
+        "INSERT INTO esbank_streams (category, key) VALUES (?, ?) RETURNING stream", (stream.category, stream.key)
+    )
+    row: int = rows[0][0]
+    return row
+
+
+def _find_repeat(connection: Connection, appends: Sequence[StreamAppend]) -> tuple[AppendResult, ...] | None:
+    """Return the first results if `appends` were stored before, None if none of their ids is known.
+
+    Raises ``DuplicateEvent`` when an id is known and the rest is not the same.
+    """
+    total = sum(len(append.events) for append in appends)
+    for stream, event in flatten(appends):
+        rows = connection.rows(_APPENDED_WITH, (stream.category, stream.key, event.event_id.bytes))
+        if rows:
+            first = _appended_at(connection, rows[0][0], at_most=total + 1)
+            if repeated(appends, first):
+                return results(appends, first)
+            raise DuplicateEvent(stream, event.event_id)
+    return None
+
+
+def _appended_at(connection: Connection, position: int, *, at_most: int) -> list[StoredEvent]:
+    """Read the events of the append that began at `position`."""
+    rows = connection.rows(
+        f"{_READ_ALL} AND e.append = ? ORDER BY e.position LIMIT ?", (position - 1, position, at_most)
+    )
+    return [StoredEvent(StreamId(category, key), *columns) for category, key, *columns in rows]

@@ -1,0 +1,170 @@
+"""The bank as an application uses it: accounts, and the two read models beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+
+from esbank import (
+    EventEnvelope,
+    EventStore,
+    EveryNEvents,
+    Executed,
+    Metadata,
+    ProjectionRunner,
+    Repository,
+    StreamNotFound,
+)
+from esbank.bank.account import (
+    AccountCommand,
+    AccountEvent,
+    BankAccount,
+    CloseAccount,
+    Deposit,
+    OpenAccount,
+    Withdraw,
+)
+from esbank.bank.errors import AccountNotFound, BankError
+from esbank.bank.views import (
+    AccountDetails,
+    AccountDetailsQuery,
+    AccountRow,
+    TransactionHistory,
+    TransactionHistoryQuery,
+    TransactionRow,
+)
+from esbank.store import ViewStore
+
+__all__ = ["Bank"]
+
+
+class Bank:
+    """Opens accounts and moves money, takes a snapshot every 50 events, and shows both read models.
+
+    The read models are in `views`, by default in the event store's own database. A command never waits for them and
+    never fails because of them; a query brings them up to date first.
+
+    Every command takes the `metadata` of its events and a `command_id` that makes it safe to repeat. It raises a
+    ``BankError`` when the bank refuses, and whatever ``Repository.execute`` raises.
+    """
+
+    def __init__(self, store: EventStore, *, views: ViewStore | None = None) -> None:
+        self._accounts = Repository(store, BankAccount, snapshots=EveryNEvents(50))
+        self._runner = ProjectionRunner(store, [AccountDetails(), TransactionHistory()], views=views)
+        self._details = AccountDetailsQuery(self._runner.views)
+        self._transactions = TransactionHistoryQuery(self._runner.views)
+
+    @property
+    def accounts(self) -> Repository[BankAccount]:
+        """The accounts themselves."""
+        return self._accounts
+
+    @property
+    def projections(self) -> ProjectionRunner:
+        """What keeps the read models up to date."""
+        return self._runner
+
+    def open_account(
+        self,
+        account_id: str,
+        owner: str,
+        *,
+        currency: str = "EUR",
+        initial_balance: Decimal | int = 0,
+        overdraft_limit: Decimal | int = 0,
+        metadata: Metadata | None = None,
+        command_id: str | None = None,
+    ) -> Executed[BankAccount, AccountEvent]:
+        """Open an account; raises ``AccountAlreadyExists``, ``InvalidAmount`` and ``InvalidCommand``."""
+        with _about(account_id):
+            command = OpenAccount(owner, currency, initial_balance, overdraft_limit)
+            return self._execute(account_id, command, metadata, command_id)
+
+    def deposit(
+        self,
+        account_id: str,
+        amount: Decimal | int,
+        by: str = "",
+        *,
+        metadata: Metadata | None = None,
+        command_id: str | None = None,
+    ) -> Executed[BankAccount, AccountEvent]:
+        """Put money in; raises ``AccountNotFound``, ``AccountIsClosed`` and ``InvalidAmount``."""
+        with _about(account_id):
+            return self._execute(account_id, Deposit(amount, by), metadata, command_id)
+
+    def withdraw(
+        self,
+        account_id: str,
+        amount: Decimal | int,
+        by: str = "",
+        *,
+        metadata: Metadata | None = None,
+        command_id: str | None = None,
+    ) -> Executed[BankAccount, AccountEvent]:
+        """Take money out; raises ``InsufficientFunds``, and whatever `deposit` raises."""
+        with _about(account_id):
+            return self._execute(account_id, Withdraw(amount, by), metadata, command_id)
+
+    def close_account(
+        self,
+        account_id: str,
+        reason: str,
+        *,
+        metadata: Metadata | None = None,
+        command_id: str | None = None,
+    ) -> Executed[BankAccount, AccountEvent]:
+        """Close an account for good; raises ``NonZeroBalance``, ``AccountNotFound`` and ``AccountIsClosed``."""
+        with _about(account_id):
+            return self._execute(account_id, CloseAccount(reason), metadata, command_id)
+
+    def account(self, account_id: str) -> AccountRow:
+        """Show an account as it is now; raises ``AccountNotFound``."""
+        self._runner.catch_up()
+        row = self._details.get(account_id)
+        if row is None:
+            raise _not_found(account_id)
+        return row
+
+    def transactions(self, account_id: str) -> list[TransactionRow]:
+        """List the movements of an account, in order; raises ``AccountNotFound``."""
+        self.account(account_id)
+        return self._transactions.of(account_id)
+
+    def history(self, account_id: str) -> Iterator[EventEnvelope[AccountEvent]]:
+        """Read the events of an account, in order; raises ``AccountNotFound``."""
+        with _about(account_id):
+            return self._accounts.history(account_id)
+
+    def balance_at(self, account_id: str, when: datetime) -> Decimal:
+        """Say what the balance was by all that had been recorded at a moment, which needs a time zone.
+
+        Raises ``AccountNotFound`` when there was no account by then.
+        """
+        with _about(account_id):
+            return self._accounts.load(account_id, recorded_until=when).state.balance
+
+    def _execute(
+        self, account_id: str, command: AccountCommand, metadata: Metadata | None, command_id: str | None
+    ) -> Executed[BankAccount, AccountEvent]:
+        return self._accounts.execute(account_id, command, metadata=metadata, command_id=command_id)
+
+
+@contextmanager
+def _about(account_id: str) -> Iterator[None]:
+    """Name the account in what goes wrong with it."""
+    try:
+        yield
+    except BankError as error:
+        error.account_id = account_id
+        raise
+    except StreamNotFound as error:
+        raise _not_found(account_id) from error
+
+
+def _not_found(account_id: str) -> AccountNotFound:
+    error = AccountNotFound()
+    error.account_id = account_id
+    return error

@@ -1,0 +1,275 @@
+"""The bank's read models: tables that people can query with any tool, and a typed query class for each.
+
+Amounts are text, so that SQLite cannot turn them into floats; sums are made in Python. Times are UTC in ISO 8601.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ClassVar, Final
+
+from attrs import frozen
+
+from esbank import EventEnvelope, Projector, projects
+from esbank.bank.account import AccountClosed, AccountOpened, BankAccount, Deposited, Withdrawn
+from esbank.bank.money import add
+from esbank.store import Transaction, ViewStore
+
+__all__ = [
+    "AccountDetails",
+    "AccountDetailsQuery",
+    "AccountRow",
+    "TransactionHistory",
+    "TransactionHistoryQuery",
+    "TransactionRow",
+]
+
+
+class AccountDetails(Projector):
+    """One row for each account: who, how much, since when, and what went in and out."""
+
+    name = "bank.AccountDetails"
+    categories: ClassVar[tuple[str, ...]] = (BankAccount.category,)
+    tables: ClassVar[dict[str, str]] = {
+        "account_details": """(
+            account_id         TEXT PRIMARY KEY,
+            owner              TEXT NOT NULL,
+            currency           TEXT NOT NULL,
+            status             TEXT NOT NULL,
+            balance            TEXT NOT NULL,
+            overdraft_limit    TEXT NOT NULL,
+            opened_at          TEXT NOT NULL,
+            last_activity      TEXT NOT NULL,
+            deposit_count      INTEGER NOT NULL,
+            deposit_total      TEXT NOT NULL,
+            withdrawal_count   INTEGER NOT NULL,
+            withdrawal_total   TEXT NOT NULL
+        )"""
+    }
+
+    @projects(AccountOpened)
+    def _opened(self, envelope: EventEnvelope[AccountOpened], tx: Transaction) -> None:
+        event = envelope.event
+        tx.execute(
+            """
+            INSERT INTO {account_details}
+            VALUES (:account_id, :owner, :currency, 'open', :balance, :overdraft_limit, :at, :at, 0, '0', 0, '0')
+            """,
+            {
+                "account_id": envelope.stream.key,
+                "owner": event.owner,
+                "currency": event.currency,
+                "balance": str(event.initial_balance),
+                "overdraft_limit": str(event.overdraft_limit),
+                "at": envelope.occurred_at.isoformat(),
+            },
+        )
+
+    @projects(Deposited)
+    def _deposited(self, envelope: EventEnvelope[Deposited], tx: Transaction) -> None:
+        ((total,),) = tx.execute(
+            "SELECT deposit_total FROM {account_details} WHERE account_id = :account_id",
+            {"account_id": envelope.stream.key},
+        )
+        tx.execute(
+            """
+            UPDATE {account_details} SET balance = :balance, last_activity = :at,
+                deposit_count = deposit_count + 1, deposit_total = :total
+            WHERE account_id = :account_id
+            """,
+            _moved(envelope, total),
+        )
+
+    @projects(Withdrawn)
+    def _withdrawn(self, envelope: EventEnvelope[Withdrawn], tx: Transaction) -> None:
+        ((total,),) = tx.execute(
+            "SELECT withdrawal_total FROM {account_details} WHERE account_id = :account_id",
+            {"account_id": envelope.stream.key},
+        )
+        tx.execute(
+            """
+            UPDATE {account_details} SET balance = :balance, last_activity = :at,
+                withdrawal_count = withdrawal_count + 1, withdrawal_total = :total
+            WHERE account_id = :account_id
+            """,
+            _moved(envelope, total),
+        )
+
+    @projects(AccountClosed)
+    def _closed(self, envelope: EventEnvelope[AccountClosed], tx: Transaction) -> None:
+        tx.execute(
+            "UPDATE {account_details} SET status = 'closed', last_activity = :at WHERE account_id = :account_id",
+            {"account_id": envelope.stream.key, "at": envelope.occurred_at.isoformat()},
+        )
+
+
+def _moved(envelope: EventEnvelope[Deposited] | EventEnvelope[Withdrawn], total: str) -> dict[str, str]:
+    return {
+        "account_id": envelope.stream.key,
+        "balance": str(envelope.event.balance_after),
+        "at": envelope.occurred_at.isoformat(),
+        "total": str(add(Decimal(total), envelope.event.amount)),
+    }
+
+
+@frozen
+class AccountRow:
+    """An account as `AccountDetails` shows it; `last_activity` is when its last event occurred."""
+
+    account_id: str
+    owner: str
+    currency: str
+    status: str
+    balance: Decimal
+    overdraft_limit: Decimal
+    opened_at: datetime
+    last_activity: datetime
+    deposit_count: int
+    deposit_total: Decimal
+    withdrawal_count: int
+    withdrawal_total: Decimal
+
+
+_ACCOUNT: Final = """
+    SELECT account_id, owner, currency, status, balance, overdraft_limit, opened_at, last_activity,
+           deposit_count, deposit_total, withdrawal_count, withdrawal_total
+    FROM account_details"""
+
+
+class AccountDetailsQuery:
+    """Asks `AccountDetails`."""
+
+    def __init__(self, views: ViewStore) -> None:
+        self._views = views
+
+    def get(self, account_id: str) -> AccountRow | None:
+        """Find an account."""
+        rows = self._views.query(f"{_ACCOUNT} WHERE account_id = :account_id", {"account_id": account_id})
+        return _account(rows[0]) if rows else None
+
+    def all(self) -> Iterator[AccountRow]:
+        """List all accounts, ordered by id."""
+        return map(_account, self._views.query(f"{_ACCOUNT} ORDER BY account_id"))
+
+
+def _account(row: tuple[Any, ...]) -> AccountRow:
+    (account_id, owner, currency, status, balance, limit, opened, last, deposits, put_in, withdrawals, taken_out) = row
+    return AccountRow(
+        account_id,
+        owner,
+        currency,
+        status,
+        Decimal(balance),
+        Decimal(limit),
+        datetime.fromisoformat(opened),
+        datetime.fromisoformat(last),
+        deposits,
+        Decimal(put_in),
+        withdrawals,
+        Decimal(taken_out),
+    )
+
+
+class TransactionHistory(Projector):
+    """One row for each movement: the opening balance, which is of its own kind, then deposits and withdrawals."""
+
+    name = "bank.TransactionHistory"
+    categories: ClassVar[tuple[str, ...]] = (BankAccount.category,)
+    tables: ClassVar[dict[str, str]] = {
+        "transaction_history": """(
+            account_id     TEXT NOT NULL,
+            version        INTEGER NOT NULL,
+            kind           TEXT NOT NULL,
+            amount         TEXT NOT NULL,
+            balance_after  TEXT NOT NULL,
+            made_by        TEXT NOT NULL,
+            occurred_at    TEXT NOT NULL,
+            recorded_at    TEXT NOT NULL,
+            PRIMARY KEY (account_id, version)
+        )"""
+    }
+
+    @projects(AccountOpened)
+    def _opened(self, envelope: EventEnvelope[AccountOpened], tx: Transaction) -> None:
+        balance = envelope.event.initial_balance
+        if balance:
+            _add_movement(tx, envelope, "opening balance", balance, balance, "")
+
+    @projects(Deposited)
+    def _deposited(self, envelope: EventEnvelope[Deposited], tx: Transaction) -> None:
+        event = envelope.event
+        _add_movement(tx, envelope, "deposit", event.amount, event.balance_after, event.by)
+
+    @projects(Withdrawn)
+    def _withdrawn(self, envelope: EventEnvelope[Withdrawn], tx: Transaction) -> None:
+        event = envelope.event
+        _add_movement(tx, envelope, "withdrawal", event.amount, event.balance_after, event.by)
+
+
+def _add_movement(
+    tx: Transaction, envelope: EventEnvelope[Any], kind: str, amount: Decimal, balance_after: Decimal, made_by: str
+) -> None:
+    tx.execute(
+        """
+        INSERT INTO {transaction_history}
+        VALUES (:account_id, :version, :kind, :amount, :balance_after, :made_by, :occurred_at, :recorded_at)
+        """,
+        {
+            "account_id": envelope.stream.key,
+            "version": envelope.version,
+            "kind": kind,
+            "amount": str(amount),
+            "balance_after": str(balance_after),
+            "made_by": made_by,
+            "occurred_at": envelope.occurred_at.isoformat(),
+            "recorded_at": envelope.recorded_at.isoformat(),
+        },
+    )
+
+
+@frozen
+class TransactionRow:
+    """A movement as `TransactionHistory` shows it; `version` is the version of the account that it made."""
+
+    account_id: str
+    version: int
+    kind: str
+    amount: Decimal
+    balance_after: Decimal
+    made_by: str
+    occurred_at: datetime
+    recorded_at: datetime
+
+
+class TransactionHistoryQuery:
+    """Asks `TransactionHistory`."""
+
+    def __init__(self, views: ViewStore) -> None:
+        self._views = views
+
+    def of(self, account_id: str) -> list[TransactionRow]:
+        """List the movements of an account, in order."""
+        rows = self._views.query(
+            """
+            SELECT account_id, version, kind, amount, balance_after, made_by, occurred_at, recorded_at
+            FROM transaction_history WHERE account_id = :account_id ORDER BY version
+            """,
+            {"account_id": account_id},
+        )
+        return [_transaction(row) for row in rows]
+
+
+def _transaction(row: tuple[Any, ...]) -> TransactionRow:
+    account_id, version, kind, amount, balance_after, made_by, occurred_at, recorded_at = row
+    return TransactionRow(
+        account_id,
+        version,
+        kind,
+        Decimal(amount),
+        Decimal(balance_after),
+        made_by,
+        datetime.fromisoformat(occurred_at),
+        datetime.fromisoformat(recorded_at),
+    )

@@ -1,0 +1,109 @@
+"""Events of the domain to stored data and back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from uuid import UUID
+
+from esbank.codec._forms import Misfit
+from esbank.codec._registry import EventBinding, EventRegistry
+from esbank.errors import (
+    DefinitionError,
+    EventDecodingError,
+    EventEncodingError,
+    NewerSchemaVersion,
+    UnknownEventType,
+)
+from esbank.events import EventEnvelope
+from esbank.store import NO_METADATA, Metadata, NewEvent, StoredEvent, new_event_id
+
+__all__ = ["EventCodec"]
+
+
+class EventCodec:
+    """Writes events as JSON and reads them back, by the classes in a registry.
+
+    Strict both ways: exact types and no coercion, unknown and duplicate keys are errors, a missing key takes its
+    field's default.
+    """
+
+    def __init__(self, registry: EventRegistry) -> None:
+        self._registry = registry
+        self._by_name = registry.by_name
+
+    @property
+    def registry(self) -> EventRegistry:
+        """The classes it knows."""
+        return self._registry
+
+    def encode(self, event: object, *, event_id: UUID | None = None, metadata: Metadata = NO_METADATA) -> NewEvent:
+        """Write an event for a store.
+
+        Raises ``EventEncodingError`` for a value that is not exactly of its field's type, and for an event whose class
+        is not in the registry.
+        """
+        binding = self._registry.by_class(type(event))
+        if binding is None:
+            reason = "its class is not in the registry; add it"
+            raise EventEncodingError(type(event).__name__, "", reason)
+        try:
+            data = binding.form.to_json(event)
+        except Misfit as misfit:
+            raise EventEncodingError(binding.type.name, misfit.path, misfit.reason) from misfit
+        return NewEvent(
+            binding.type.name,
+            data,
+            event_id=event_id or new_event_id(),
+            schema_version=binding.type.schema_version,
+            metadata=metadata,
+        )
+
+    def decode(self, stored: StoredEvent) -> object:
+        """Read the event that a store holds.
+
+        Raises ``UnknownEventType`` for a name that is not in the registry, ``NewerSchemaVersion`` for data of newer
+        code, and ``EventDecodingError`` for data that do not fit the class.
+        """
+        binding = self._by_name(stored.type)
+        if binding is None:
+            raise UnknownEventType(stored.type, stored.stream, stored.version)
+        if stored.schema_version != binding.type.schema_version:
+            raise _wrong_schema_version(stored, binding)
+        try:
+            return binding.read(stored.data)
+        except Misfit as misfit:
+            raise EventDecodingError(stored.type, stored.stream, stored.version, misfit.path, misfit.reason) from misfit
+
+    def envelope(self, stored: StoredEvent) -> EventEnvelope[object]:
+        """Read the event that a store holds, and keep all that the store knows around it. Raises as `decode` does."""
+        return EventEnvelope(self.decode(stored), stored)
+
+    def fingerprint(self, commands: Iterable[object]) -> str:
+        """Digest commands, so that the same ones are recognised when they come again.
+
+        Raises ``DefinitionError`` for a command that cannot be written as JSON.
+        """
+        digest = hashlib.sha256()
+        for command in commands:
+            cls = type(command)
+            try:
+                text = self._registry.forms.of(cls).to_json(command)
+            except (DefinitionError, Misfit) as error:
+                msg = f"a command with a command_id must be writable as JSON, to be recognised again: {error}"
+                raise DefinitionError(msg) from error
+            digest.update(f"{cls.__name__} {len(text)} {text}\n".encode())
+        return digest.hexdigest()
+
+
+def _wrong_schema_version(stored: StoredEvent, binding: EventBinding) -> EventDecodingError:
+    known = binding.type.schema_version
+    where = (stored.type, stored.stream, stored.version, "")
+    if stored.schema_version > known:
+        reason = (
+            f"it has schema version {stored.schema_version}, this code knows up to {known}: newer code wrote it, "
+            "so upgrade this program"
+        )
+        return NewerSchemaVersion(*where, reason, stored.schema_version, known)
+    reason = f"it has schema version {stored.schema_version}, and nothing here turns that into version {known}"
+    return EventDecodingError(*where, reason)

@@ -1,0 +1,198 @@
+"""Which types can be stored: from a type, as a field is annotated, to its `Form`."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from copy import deepcopy
+from enum import Enum, Flag
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    NewType,
+    TypeAlias,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+import attrs
+
+from esbank._json import check_json
+from esbank.codec._forms import (
+    SCALARS,
+    Form,
+    Misfit,
+    dict_form,
+    enum_form,
+    fixed_tuple_form,
+    optional_form,
+    sequence_form,
+    set_form,
+)
+from esbank.codec._objects import object_form
+from esbank.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+__all__ = ["Forms", "Hooks"]
+
+Hooks: TypeAlias = "Callable[[Converter], object]"
+"""Registers a user's own types with the cattrs converter that it is given."""
+
+
+class Forms:
+    """The forms of all types that events, states and commands are made of, each compiled once."""
+
+    def __init__(self, hooks: Hooks | None = None) -> None:
+        self._forms: dict[Any, Form] = dict(SCALARS)
+        self._open: list[type] = []
+        self._converter = None if hooks is None else _hooked_converter(hooks)
+
+    def of(self, annotation: Any) -> Form:
+        """Return the form of a type; raises ``DefinitionError`` for one that cannot be stored."""
+        form = self._forms.get(annotation)
+        if form is None:
+            form = self._forms[annotation] = self._make(annotation)
+        return form
+
+    def _make(self, annotation: Any) -> Form:
+        form = self._hooked(annotation)
+        if form is not None:
+            return form
+        if isinstance(annotation, NewType):
+            return self.of(annotation.__supertype__)
+        if isinstance(annotation, type) and get_origin(annotation) is None:
+            return self._of_class(annotation)
+        return self._of_generic(annotation)
+
+    def _of_class(self, cls: type) -> Form:
+        form: Form | None = None
+        if attrs.has(cls):
+            form = self._of_attrs_class(cls)
+        elif issubclass(cls, Enum) and not issubclass(cls, Flag):
+            form = enum_form(cls)
+        if form is None:
+            raise DefinitionError(_unsupported(cls))
+        return form
+
+    def _of_attrs_class(self, cls: type) -> Form:
+        if cls in self._open:
+            msg = f"{cls.__name__} contains itself; keep a list of flat parts, or register a hook for it"
+            raise DefinitionError(msg)
+        self._open.append(cls)
+        try:
+            hints = _hints(cls)
+            forms: dict[str, Form] = {}
+            for attribute in attrs.fields(cls):
+                try:
+                    forms[attribute.name] = self.of(hints[attribute.name])
+                except KeyError:
+                    msg = f"{cls.__name__}.{attribute.name} has no type; annotate it"
+                    raise DefinitionError(msg) from None
+                except DefinitionError as error:
+                    msg = f"{cls.__name__}.{attribute.name}: {error}"
+                    raise DefinitionError(msg) from error
+            return object_form(cls, forms)
+        finally:
+            self._open.pop()
+
+    def _of_generic(self, annotation: Any) -> Form:
+        origin, arguments = get_origin(annotation), get_args(annotation)
+        match origin, arguments:
+            case _ if origin is Annotated:
+                return self.of(arguments[0])
+            case (builtin, (item,)) if builtin is list:
+                return sequence_form(list, self.of(item))
+            case (builtin, (item, last)) if builtin is tuple and last is ...:
+                return sequence_form(tuple, self.of(item))
+            case (builtin, _) if builtin is tuple:
+                return fixed_tuple_form(tuple(map(self.of, arguments)))
+            case (builtin, (item,)) if builtin in {set, frozenset}:
+                return set_form(builtin, self.of(item))
+            case (builtin, (key, item)) if builtin is dict and key is str:
+                return dict_form(self.of(item))
+            case (union, (first, second)) if union in {Union, types.UnionType} and type(None) in arguments:
+                return optional_form(self.of(first if second is type(None) else second))
+            case _:
+                raise DefinitionError(_unsupported(annotation))
+
+    def _hooked(self, annotation: Any) -> Form | None:
+        if self._converter is None or not isinstance(annotation, type):
+            return None
+        dump = self._converter.get_unstructure_hook(annotation)
+        load = self._converter.get_structure_hook(annotation)
+        if dump is _no_dump and load is _no_load:
+            return None
+        if dump is _no_dump or load is _no_load:
+            msg = f"{annotation.__name__}: register both a structure and an unstructure hook"
+            raise DefinitionError(msg)
+        return _hooked_form(annotation, dump, load)
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    try:
+        return get_type_hints(cls, include_extras=True)
+    except NameError as error:
+        msg = f"{cls.__name__}: {error}; its fields' types must be importable at run time, not under TYPE_CHECKING"
+        raise DefinitionError(msg) from error
+
+
+def _unsupported(annotation: Any) -> str:
+    name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    extra = "; write which items it holds" if annotation in {list, tuple, set, frozenset, dict} else ""
+    if isinstance(annotation, TypeVar):
+        extra = "; a generic class cannot be stored, make a class for each type"
+    return (
+        f"{name} cannot be stored as JSON by itself{extra}. Stored are str, int, float, bool, None, Decimal, UUID, "
+        "datetime, date, enums of str or int, attrs classes, and list, tuple, set, frozenset, dict[str, …] and "
+        "Optional of these; for any other type register cattrs hooks: EventRegistry(…, hooks=…)"
+    )
+
+
+def _no_dump(value: object) -> Any:
+    msg = f"no unstructure hook for {type(value).__name__}"
+    raise TypeError(msg)
+
+
+def _no_load(value: object, cls: type) -> Any:
+    msg = f"no structure hook for {cls.__name__}"
+    raise TypeError(msg)
+
+
+def _hooked_converter(hooks: Hooks) -> Converter:
+    """Make a converter that knows the user's hooks alone, not cattrs' own, which coerce."""
+    from cattrs import Converter
+
+    converter = Converter()
+    converter.register_unstructure_hook_func(lambda _: True, _no_dump)
+    converter.register_structure_hook_func(lambda _: True, _no_load)
+    hooks(converter)
+    return converter
+
+
+def _hooked_form(cls: type, unstructure: Callable[[Any], Any], structure: Callable[[Any, Any], Any]) -> Form:
+    def dump(value: Any) -> Any:
+        if type(value) is not cls:
+            msg = f"expected {cls.__name__}, got {type(value).__name__} {value!r:.60}"
+            raise Misfit(msg)
+        plain = unstructure(value)
+        try:
+            check_json(plain)
+        except ValueError as error:
+            msg = f"the hook for {cls.__name__} must return what JSON can say: {error}"
+            raise Misfit(msg) from error
+        return plain
+
+    def load(plain: Any) -> Any:
+        try:
+            return structure(plain, cls)
+        except Exception as error:
+            msg = f"the hook for {cls.__name__} refuses {plain!r:.60}: {error!r}"
+            raise Misfit(msg) from error
+
+    return Form(f"hook {cls.__name__}", Any, dump=dump, load=load, build=load, copy=deepcopy)

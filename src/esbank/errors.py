@@ -1,0 +1,256 @@
+"""What can go wrong, as one tree.
+
+Every error carries its data as attributes, and its message is made from them, so that a caller can act on it without
+parsing text::
+
+    EsbankError
+    ├── ConcurrencyError           somebody else wrote to the stream first
+    ├── DuplicateEvent             an event id is in its stream already, with other content
+    ├── CommandIdReused            a command id came back with a different command
+    ├── StreamNotFound             there is no such stream
+    ├── VersionNotFound            the stream has not come to this version yet
+    ├── UnhandledCommand           the aggregate has no handler for the command
+    ├── UnappliedEvent             the aggregate has no applier for the event
+    ├── DefinitionError            a class or a registry cannot work as it is written (also a TypeError)
+    ├── UnknownEventType           a stored event has a name that the registry does not know
+    ├── EventEncodingError         an event cannot be stored as it is
+    ├── EventDecodingError         a stored event does not fit its class
+    │   └── NewerSchemaVersion     a stored event was written by newer code
+    ├── ProjectionError            a projector failed at an event
+    ├── CheckpointError            a checkpoint does not belong to the events at hand
+    └── StorageError               the database refused or failed
+        ├── StoreClosed            the store was closed before this call
+        └── UnknownOutcome         a commit failed: the write may or may not have happened
+
+Wrong arguments (a negative version, an empty list of events) are plain ``ValueError`` and ``TypeError``: nobody handles
+them, they are mended.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from esbank.store import ExpectedVersion, StreamId
+
+
+class EsbankError(Exception):
+    """Whatever esbank raises for a caller to handle."""
+
+
+@define(eq=False)
+class ConcurrencyError(EsbankError):
+    """The stream is not at the version the writer expected; nothing was stored.
+
+    Load again, decide again, append again; ``Repository.execute`` does so by itself. `actual` is the version at which
+    the stream is, 0 when it is empty.
+    """
+
+    stream: StreamId
+    expected: ExpectedVersion
+    actual: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.stream} is at version {self.actual}, expected {self.expected}; nothing was stored. "
+            "Load the aggregate again and decide again."
+        )
+
+
+@define(eq=False)
+class DuplicateEvent(EsbankError):
+    """An event id is in its stream already and this append is not an exact repeat of the one that wrote it."""
+
+    stream: StreamId
+    event_id: UUID
+
+    def __str__(self) -> str:
+        return (
+            f"{self.stream} already holds an event with id {self.event_id} and other content or company; nothing was "
+            "stored. Repeat an append with exactly the same events, or give new events new ids."
+        )
+
+
+@define(eq=False)
+class CommandIdReused(EsbankError):
+    """A command id that has been executed on this stream came back with a different command; nothing was stored."""
+
+    stream: StreamId
+    command_id: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.stream} has executed the command id {self.command_id!r} with a different command. "
+            "Repeat a command unchanged, or give it an id of its own."
+        )
+
+
+@define(eq=False)
+class StreamNotFound(EsbankError):
+    """Nothing was ever appended to the stream."""
+
+    stream: StreamId
+
+    def __str__(self) -> str:
+        return f"{self.stream} does not exist: nothing was ever appended to it."
+
+
+@define(eq=False)
+class VersionNotFound(EsbankError):
+    """The stream has not come to this version yet; `actual` is the version at which it is."""
+
+    stream: StreamId
+    version: int
+    actual: int
+
+    def __str__(self) -> str:
+        return f"{self.stream} is at version {self.actual}; there is no version {self.version} of it yet."
+
+
+@define(eq=False)
+class UnhandledCommand(EsbankError):
+    """The aggregate has no ``@handles`` method for the class of the command; nothing was stored."""
+
+    aggregate: type
+    command: type
+
+    def __str__(self) -> str:
+        return (
+            f"{self.aggregate.__name__} does not handle {self.command.__name__}: "
+            f"mark a method of it with @handles({self.command.__name__})."
+        )
+
+
+@define(eq=False)
+class UnappliedEvent(EsbankError):
+    """The aggregate has no ``@applies`` method for the class of the event; nothing was stored."""
+
+    aggregate: type
+    event: type
+
+    def __str__(self) -> str:
+        return (
+            f"{self.aggregate.__name__} does not apply {self.event.__name__}: "
+            f"mark a method of it with @applies({self.event.__name__})."
+        )
+
+
+@define(eq=False)
+class DefinitionError(EsbankError, TypeError):
+    """A class or a registry cannot work as it is written."""
+
+    problem: str
+
+    def __str__(self) -> str:
+        return self.problem
+
+
+@define(eq=False)
+class UnknownEventType(EsbankError):
+    """A stored event has a type name that no class in the registry bears."""
+
+    type: str
+    stream: StreamId
+    version: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.stream} version {self.version} is a {self.type!r}, which the registry does not know. "
+            f"Add the class of that event to it, or give the renamed class its old name: @event(name={self.type!r})."
+        )
+
+
+@define(eq=False)
+class EventEncodingError(EsbankError):
+    """A value cannot be stored as its field is typed; `field` is the path to it, as in ``lines[2].price``."""
+
+    type: str
+    field: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.type}{'.' if self.field else ''}{self.field} cannot be stored: {self.reason}"
+
+
+@define(eq=False)
+class EventDecodingError(EsbankError):
+    """A stored event does not fit its class; `field` is the path to the misfit, empty when it is the whole event."""
+
+    type: str
+    stream: StreamId
+    version: int
+    field: str
+    reason: str
+
+    def __str__(self) -> str:
+        where = f", field {self.field}" if self.field else ""
+        return f"{self.stream} version {self.version} ({self.type}{where}) cannot be read: {self.reason}"
+
+
+@define(eq=False)
+class NewerSchemaVersion(EventDecodingError):
+    """A stored event has a higher schema version than its class: newer code wrote it, so this code must not guess."""
+
+    stored: int
+    known: int
+
+
+@define(eq=False)
+class ProjectionError(EsbankError):
+    """A projector failed at an event. It stays before that event: nothing was skipped, and nothing of it was kept.
+
+    The failure itself is the ``__cause__``.
+    """
+
+    projector: str
+    stream: StreamId
+    version: int
+    position: int
+    type: str
+
+    def __str__(self) -> str:
+        return (
+            f"projector {self.projector!r} failed at position {self.position} ({self.type}, {self.stream} version "
+            f"{self.version}): {self.__cause__!r}. It waits there; mend the projector and catch up again."
+        )
+
+
+@define(eq=False)
+class CheckpointError(EsbankError):
+    """A view and its checkpoint do not belong to the events at hand, so going on could skip events in silence."""
+
+    projector: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"projector {self.projector!r}: {self.problem}"
+
+
+@define(eq=False)
+class StorageError(EsbankError):
+    """The database refused or failed. `store` says which one; the driver's own error, if any, is the ``__cause__``."""
+
+    store: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.store}: {self.problem}"
+
+
+@define(eq=False)
+class StoreClosed(StorageError):
+    """The store was closed before this call."""
+
+    problem: str = "the store is closed; open a new one."
+
+
+@define(eq=False)
+class UnknownOutcome(StorageError):
+    """A commit failed, so the write may or may not have happened.
+
+    Append the very same events (same ids) again: if they are stored, the repeat is recognised.
+    """

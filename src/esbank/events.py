@@ -1,0 +1,121 @@
+"""Events as an application sees them: classes of its own, and envelopes around what a store holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, overload
+
+from attrs import frozen
+
+from esbank._light import light
+from esbank.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    from esbank.store import Metadata, StoredEvent, StreamId
+
+__all__ = ["EventEnvelope", "EventType", "event", "event_type"]
+
+T = TypeVar("T")
+E_co = TypeVar("E_co", covariant=True)
+
+_MARK: Final = "__esbank_event__"
+
+
+@frozen
+class EventType:
+    """What a store calls an event's class: a name, which outlives the class's own, and a schema version."""
+
+    name: str
+    schema_version: int
+
+
+@overload
+def event(cls: type[T], /) -> type[T]: ...
+@overload
+def event(*, name: str | None = None, schema_version: int = 1) -> Callable[[type[T]], type[T]]: ...
+def event(
+    cls: type[T] | None = None, /, *, name: str | None = None, schema_version: int = 1
+) -> type[T] | Callable[[type[T]], type[T]]:
+    """Give an event class the name and the schema version under which it is stored.
+
+    Without it, the name is the class's and the schema version 1. Works on either side of ``@frozen``. Raises
+    ``DefinitionError`` for an empty name or a schema version below 1.
+    """
+    if name is not None and (type(name) is not str or not name):
+        msg = f"@event: a name is a str that is not empty, not {name!r}"
+        raise DefinitionError(msg)
+    if type(schema_version) is not int or schema_version < 1:
+        msg = f"@event: a schema version is an int from 1, not {schema_version!r}"
+        raise DefinitionError(msg)
+
+    def mark(marked: type[T]) -> type[T]:
+        if not isinstance(marked, type):
+            msg = f"@event marks a class, not {marked!r}"
+            raise DefinitionError(msg)
+        setattr(marked, _MARK, EventType(name or marked.__name__, schema_version))
+        return marked
+
+    return mark if cls is None else mark(cls)
+
+
+def event_type(cls: type) -> EventType:
+    """Return the name and the schema version under which events of `cls` are stored."""
+    # Looked up in the class itself: a subclass of an event is another event, under a name of its own.
+    mark: EventType | None = vars(cls).get(_MARK)
+    return mark or EventType(cls.__name__, 1)
+
+
+@light
+class EventEnvelope(Generic[E_co]):
+    """A stored event with its data decoded: the fact itself as `event`, and around it all that the store knows."""
+
+    event: E_co
+    stored: StoredEvent
+
+    @property
+    def stream(self) -> StreamId:
+        """The stream that holds the event."""
+        return self.stored.stream
+
+    @property
+    def version(self) -> int:
+        """Its place in the stream, from 1."""
+        return self.stored.version
+
+    @property
+    def position(self) -> int:
+        """Its place in the store."""
+        return self.stored.position
+
+    @property
+    def event_id(self) -> UUID:
+        """Its id, unique within the stream."""
+        return self.stored.event_id
+
+    @property
+    def type(self) -> str:
+        """The name of its type, as stored."""
+        return self.stored.type
+
+    @property
+    def schema_version(self) -> int:
+        """The schema version of its data, as stored."""
+        return self.stored.schema_version
+
+    @property
+    def metadata(self) -> Metadata:
+        """Who, why, in which conversation."""
+        return self.stored.metadata
+
+    @property
+    def recorded_at(self) -> datetime:
+        """When the store recorded it."""
+        return self.stored.recorded_at
+
+    @property
+    def occurred_at(self) -> datetime:
+        """When it happened in the business: as given, else when it was recorded."""
+        return self.stored.occurred_at

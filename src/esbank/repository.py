@@ -1,0 +1,321 @@
+"""The command loop: load, decide, append, and on a conflict load and decide again."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import chain, takewhile
+from typing import Any, Final, Generic, TypeVar, cast
+from uuid import UUID, uuid5
+
+from attrs import evolve, frozen
+
+from esbank._cache import Cache
+from esbank._loading import Loader, Replayed
+from esbank.aggregate import Aggregate, decide
+from esbank.codec import EventCodec, EventRegistry
+from esbank.errors import (
+    CommandIdReused,
+    ConcurrencyError,
+    DefinitionError,
+    DuplicateEvent,
+    StreamNotFound,
+    VersionNotFound,
+)
+from esbank.events import EventEnvelope
+from esbank.snapshots import NoSnapshots, SnapshotPolicy
+from esbank.store import (
+    NO_METADATA,
+    EventStore,
+    ExpectedVersion,
+    Metadata,
+    NewEvent,
+    StreamId,
+    is_expected,
+)
+
+__all__ = ["Executed", "Loaded", "Repository"]
+
+A_co = TypeVar("A_co", bound=Aggregate[Any, Any], covariant=True)
+C = TypeVar("C")
+E = TypeVar("E")
+E_co = TypeVar("E_co", covariant=True)
+
+_log: Final = logging.getLogger("esbank.repository")
+_NO_SNAPSHOTS: Final = NoSnapshots()
+_LONGEST_PAUSE: Final = 0.1
+
+
+@frozen
+class Loaded(Generic[A_co]):
+    """An aggregate's state, and the version of its stream at which it is that."""
+
+    state: A_co
+    version: int
+
+
+@frozen
+class Executed(Generic[A_co, E_co]):
+    """What commands have done: the state after them, its version, and the events in their envelopes."""
+
+    state: A_co
+    version: int
+    envelopes: tuple[EventEnvelope[E_co], ...]
+
+
+class Repository(Generic[A_co]):
+    """Loads and executes one class of aggregates in one store; safe to share between threads.
+
+    `registry` names the events, by default those that the aggregate applies. `snapshots` says when to take one.
+    `cache` is how many aggregates to keep in memory: a command on one of them needs no read at all. `max_attempts` is
+    how often to decide before a ``ConcurrencyError`` is the caller's.
+
+    Raises ``DefinitionError`` when the aggregate cannot work with the registry, the policy or the store.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        aggregate: type[A_co],
+        *,
+        registry: EventRegistry | None = None,
+        snapshots: SnapshotPolicy = _NO_SNAPSHOTS,
+        cache: int = 1000,
+        max_attempts: int = 20,
+    ) -> None:
+        _check_count("cache", cache, least=0)
+        _check_count("max_attempts", max_attempts, least=1)
+        _check_aggregate(aggregate)
+        self._store = store
+        self._aggregate = aggregate
+        self._codec = EventCodec(_complete_registry(aggregate, registry))
+        self._loader = Loader(store, aggregate, self._codec, snapshots)
+        self._cache: Cache[Replayed[A_co]] = Cache(cache)
+        self._max_attempts = max_attempts
+
+    def execute(
+        self: Repository[Aggregate[C, E]],
+        key: str,
+        *commands: C,
+        metadata: Metadata | None = None,
+        command_id: str | None = None,
+        expected_version: ExpectedVersion | None = None,
+    ) -> Executed[A_co, E]:
+        """Let the aggregate decide on `commands`, and append the events of all of them at once, or none.
+
+        An aggregate that does not exist yet decides on its initial state. When somebody else wrote to it meanwhile, it
+        decides again on the new state, unless `expected_version` is a number: then only that version will do.
+
+        A `command_id` makes it safe to repeat: the second time changes nothing and returns the first outcome.
+
+        Raises what the domain raises to refuse, ``ConcurrencyError``, ``CommandIdReused`` when the id was executed
+        with other commands, ``UnhandledCommand``, ``UnappliedEvent`` and ``EventEncodingError``; then nothing was
+        stored. ``UnknownOutcome`` and other kinds of ``StorageError`` come from the store.
+        """
+        if not commands:
+            msg = "there is no command to execute"
+            raise ValueError(msg)
+        stream = self._aggregate.stream(key)
+        metadata = metadata or NO_METADATA
+        stamp = None
+        if command_id is not None:
+            stamp = _Stamp(command_id, self._codec.fingerprint(commands))
+            metadata = evolve(metadata, command_id=command_id, command_fingerprint=stamp.fingerprint)
+        order = _Order(commands, metadata, stamp, expected_version)
+        return cast("Executed[A_co, E]", self._execute(stream, order))
+
+    def load(self, key: str, *, version: int | None = None, recorded_until: datetime | None = None) -> Loaded[A_co]:
+        """Load an aggregate as it is, as it was at `version`, or as it had been recorded by a moment.
+
+        Raises ``StreamNotFound`` when there was none (yet), ``VersionNotFound`` when it has not come that far, and
+        ``ValueError`` for a negative version or a moment without a time zone.
+        """
+        stream = self._aggregate.stream(key)
+        if version is None and recorded_until is None:
+            return self._load_latest(stream)
+        up_to = version
+        if recorded_until is not None:
+            up_to = self._version_at(stream, recorded_until, version)
+        replayed = self._loader.load(stream, up_to=up_to)
+        if replayed.version == 0:
+            raise StreamNotFound(stream)
+        if version is not None and recorded_until is None and replayed.version < version:
+            raise VersionNotFound(stream, version, replayed.version)
+        return Loaded(replayed.state, replayed.version)
+
+    def history(self: Repository[Aggregate[C, E]], key: str) -> Iterator[EventEnvelope[E]]:
+        """Read all events of an aggregate, in order, in their envelopes. Raises ``StreamNotFound``."""
+        stream = self._aggregate.stream(key)
+        events = self._store.read(stream)
+        first = next(events, None)
+        if first is None:
+            raise StreamNotFound(stream)
+        return cast("Iterator[EventEnvelope[E]]", map(self._codec.envelope, chain([first], events)))
+
+    def _load_latest(self, stream: StreamId) -> Loaded[A_co]:
+        replayed = self._cache.take(stream)
+        if replayed is None:
+            replayed = self._loader.load(stream)
+        else:
+            self._loader.catch_up(stream, replayed)
+        if replayed.version == 0:
+            raise StreamNotFound(stream)
+        loaded = Loaded(self._loader.copy(replayed.state), replayed.version)
+        self._cache.put(stream, replayed)
+        return loaded
+
+    def _version_at(self, stream: StreamId, moment: datetime, version: int | None) -> int:
+        if moment.utcoffset() is None:
+            msg = f"recorded_until must know its time zone, as in datetime.now(UTC): {moment!r}"
+            raise ValueError(msg)
+        by_then = takewhile(lambda event: event.recorded_at <= moment, self._store.read(stream, up_to=version))
+        return max((event.version for event in by_then), default=0)
+
+    def _execute(self, stream: StreamId, order: _Order) -> Executed[Any, Any]:
+        replayed = self._cache.take(stream) or self._loader.load(stream)
+        attempts = 1 if isinstance(order.expected_version, int) else self._max_attempts
+        for attempt in range(1, attempts + 1):
+            try:
+                executed = self._attempt(stream, replayed, order)
+            except ConcurrencyError:
+                if attempt == attempts:
+                    raise
+            except DuplicateEvent:
+                # A racer with the same command id was faster, so the next attempt finds its outcome.
+                if order.stamp is None or attempt == attempts:
+                    raise
+            else:
+                return executed
+            _pause(attempt)
+            self._loader.catch_up(stream, replayed)
+        raise AssertionError  # the last attempt has returned or raised
+
+    def _attempt(self, stream: StreamId, replayed: Replayed[A_co], order: _Order) -> Executed[Any, Any]:
+        if order.stamp is not None:
+            first = self._first_outcome(stream, order.stamp)
+            if first is not None:
+                return first
+        state, events, new_events = self._decide(stream, replayed, order)
+        if not events:
+            self._cache.put(stream, replayed)
+            return Executed(state, replayed.version, ())
+        result = self._store.append(stream, new_events, expected_version=replayed.version)
+        if result.version != replayed.version + len(events):
+            # The store has recognised a repeat that a racer with the same command id recorded at an earlier version.
+            raise DuplicateEvent(stream, new_events[0].event_id)
+        try:
+            self._loader.advance(replayed, result.events)
+        except Exception:
+            # The events are stored, so the command has succeeded; only the cache goes without.
+            _log.exception("%s: its state could not be kept; it will be loaded again", stream)
+        else:
+            self._cache.put(stream, replayed)
+        return Executed(state, result.version, tuple(map(EventEnvelope, events, result.events)))
+
+    def _decide(
+        self, stream: StreamId, replayed: Replayed[A_co], order: _Order
+    ) -> tuple[A_co, list[object], list[NewEvent]]:
+        """Decide on a copy of the replayed state: first on what is at hand, and on the latest before taking a no."""
+        while True:
+            try:
+                _check_expected(stream, order.expected_version, replayed.version)
+                state = self._loader.copy(replayed.state)
+                decided = self._decide_on(state, order)
+            except Exception:
+                if replayed.is_fresh or not self._loader.catch_up(stream, replayed):
+                    self._cache.put(stream, replayed)
+                    raise
+            else:
+                if decided or replayed.is_fresh or not self._loader.catch_up(stream, replayed):
+                    return state, [event for event, _ in decided], [new for _, new in decided]
+
+    def _decide_on(self, state: A_co, order: _Order) -> list[tuple[object, NewEvent]]:
+        decided: list[tuple[object, NewEvent]] = []
+        for event in decide(state, order.commands):
+            # Written at once, because applying the next event may change a list that this one holds.
+            event_id = None if order.stamp is None else order.stamp.event_id(len(decided))
+            decided.append((event, self._codec.encode(event, event_id=event_id, metadata=order.metadata)))
+        return decided
+
+    def _first_outcome(self, stream: StreamId, stamp: _Stamp) -> Executed[Any, Any] | None:
+        """Return what the command did when it was executed before, None if it never was."""
+        first = self._store.find(stream, stamp.event_id(0))
+        if first is None:
+            return None
+        if first.metadata.command_fingerprint != stamp.fingerprint:
+            raise CommandIdReused(stream, stamp.command_id)
+        events = takewhile(
+            lambda event: event.metadata.command_id == stamp.command_id,
+            self._store.read(stream, after=first.version - 1),
+        )
+        envelopes = tuple(map(self._codec.envelope, events))
+        version = envelopes[-1].version
+        return Executed(self._loader.load(stream, up_to=version).state, version, envelopes)
+
+
+@frozen
+class _Stamp:
+    """What makes a command recognisable when it comes again.
+
+    The ids of its events are made from its id, so that the store itself refuses to record it twice.
+    """
+
+    command_id: str
+    fingerprint: str
+
+    def event_id(self, index: int) -> UUID:
+        """Return the id of the command's event at `index`."""
+        return uuid5(_COMMANDS, f"{index}/{self.command_id}")
+
+
+_COMMANDS: Final = UUID("6d1b0c6e-4f5f-5b0a-9d53-0f6f3a1c7a58")
+
+
+@frozen
+class _Order:
+    """What a caller wants done."""
+
+    commands: tuple[Any, ...]
+    metadata: Metadata
+    stamp: _Stamp | None
+    expected_version: ExpectedVersion | None
+
+
+def _check_expected(stream: StreamId, expected: ExpectedVersion | None, actual: int) -> None:
+    if expected is not None and not is_expected(expected, actual):
+        raise ConcurrencyError(stream, expected, actual)
+
+
+def _pause(attempt: int) -> None:
+    """Let the others through: the more conflicts in a row, the longer, and each a different while."""
+    time.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.001 * 2**attempt)))
+
+
+def _check_count(name: str, number: object, *, least: int) -> None:
+    if type(number) is not int or number < least:
+        msg = f"{name} must be an int from {least}, not {number!r}"
+        raise ValueError(msg)
+
+
+def _check_aggregate(aggregate: type[Aggregate[Any, Any]]) -> None:
+    if not hasattr(aggregate, "category"):
+        msg = f'{aggregate.__name__} needs a category: ClassVar[str] = "{aggregate.__name__}"'
+        raise DefinitionError(msg)
+    try:
+        aggregate()
+    except TypeError as error:
+        msg = f"every field of {aggregate.__name__} needs a default, the state before any event: {error}"
+        raise DefinitionError(msg) from error
+
+
+def _complete_registry(aggregate: type[Aggregate[Any, Any]], registry: EventRegistry | None) -> EventRegistry:
+    if registry is None:
+        return EventRegistry(aggregate)
+    for cls in aggregate.event_classes():
+        if registry.by_class(cls) is None:
+            msg = f"the registry lacks {cls.__name__}, which {aggregate.__name__} applies; add it"
+            raise DefinitionError(msg)
+    return registry

@@ -1,0 +1,62 @@
+"""When to take a snapshot of an aggregate."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from attrs import field, frozen
+
+__all__ = ["EveryNEvents", "NoSnapshots", "SnapshotPolicy"]
+
+
+class SnapshotPolicy(ABC):
+    """Says after an append whether it is time for a snapshot; ``a | b`` takes one when either of them would."""
+
+    @abstractmethod
+    def is_due(self, *, last: int, version: int, events: Sequence[object]) -> bool:
+        """Tell whether to take a snapshot now.
+
+        `last` is the version of the snapshot at hand, 0 when there is none; `version` the version that the stream has
+        come to, and `events` what was appended to come there.
+        """
+
+    def __or__(self, other: SnapshotPolicy) -> SnapshotPolicy:
+        return _Either(self, other)
+
+
+@frozen
+class _Either(SnapshotPolicy):
+    first: SnapshotPolicy
+    second: SnapshotPolicy
+
+    def is_due(self, *, last: int, version: int, events: Sequence[object]) -> bool:
+        return self.first.is_due(last=last, version=version, events=events) or self.second.is_due(
+            last=last, version=version, events=events
+        )
+
+
+def _positive(instance: object, attribute: object, value: object) -> None:
+    if type(value) is not int or value < 1:
+        msg = f"EveryNEvents takes an int from 1, not {value!r}"
+        raise ValueError(msg)
+
+
+@frozen
+class EveryNEvents(SnapshotPolicy):
+    """Take one as soon as `n` events have come since the last: a load then never replays more than `n` events."""
+
+    n: int = field(validator=_positive)
+
+    def is_due(self, *, last: int, version: int, events: Sequence[object]) -> bool:
+        """Tell whether `n` events have come since the snapshot at hand."""
+        return version - last >= self.n
+
+
+@frozen
+class NoSnapshots(SnapshotPolicy):
+    """Take none: right for streams that stay short."""
+
+    def is_due(self, *, last: int, version: int, events: Sequence[object]) -> bool:
+        """Say no."""
+        return False

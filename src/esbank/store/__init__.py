@@ -1,0 +1,52 @@
+"""The backend author's page: what a store holds, what it promises, and the protocols that say so.
+
+An application rarely needs this module; it needs a store (``esbank.backends``) and a ``Repository``. Whoever writes a
+backend needs nothing else: events come as `NewEvent` with their data as JSON text, and leave as `StoredEvent`. The
+promises are spelled out at `EventStore` and checked by ``esbank.testing.EventStoreConformance``.
+"""
+
+from esbank.store._events import NO_METADATA, Metadata, NewEvent, StoredEvent, new_event_id
+from esbank.store._protocols import (
+    AppendResult,
+    EventStore,
+    Rows,
+    Snapshot,
+    SnapshotStore,
+    SqlValue,
+    StreamAppend,
+    StreamCondition,
+    Transaction,
+    ViewStore,
+)
+from esbank.store._streams import (
+    ANY_VERSION,
+    NO_STREAM,
+    STREAM_EXISTS,
+    ExpectedVersion,
+    StreamId,
+    is_expected,
+)
+
+__all__ = [
+    "ANY_VERSION",
+    "NO_METADATA",
+    "NO_STREAM",
+    "STREAM_EXISTS",
+    "AppendResult",
+    "EventStore",
+    "ExpectedVersion",
+    "Metadata",
+    "NewEvent",
+    "Rows",
+    "Snapshot",
+    "SnapshotStore",
+    "SqlValue",
+    "StoredEvent",
+    "StreamAppend",
+    "StreamCondition",
+    "StreamId",
+    "Transaction",
+    "ViewStore",
+    "is_expected",
+    "new_event_id",
+]

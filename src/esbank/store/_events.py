@@ -1,0 +1,197 @@
+"""Events on their way into a store, and as a store holds them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import msgspec
+from attrs import Attribute, field, fields, frozen
+from attrs.validators import instance_of
+from typing import Self
+
+from esbank._json import Json, check_json
+from esbank._light import light
+from esbank.store._streams import StreamId, check_text
+
+__all__ = ["NO_METADATA", "Metadata", "NewEvent", "StoredEvent", "new_event_id"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def new_event_id() -> UUID:
+    """Make a UUID of version 7 (RFC 9562): random, and ordered by time, so that an index of them grows at its end."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big")
+    value = (milliseconds << 80) | random
+    value = (value & ~(0xF << 76)) | (0x7 << 76)
+    value = (value & ~(0x3 << 62)) | (0x2 << 62)
+    return UUID(int=value)
+
+
+def _in_utc(value: datetime | None) -> datetime | None:
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        msg = f"occurred_at must be a datetime, not {value!r}"
+        raise TypeError(msg)
+    if value.tzinfo is None or value.utcoffset() is None:
+        msg = f"occurred_at must know its time zone, as in datetime.now(UTC): {value!r}"
+        raise ValueError(msg)
+    return value.astimezone(UTC)
+
+
+def _optional_text(instance: object, attribute: Attribute[str | None], value: object) -> None:
+    if value is not None and not isinstance(value, str):
+        msg = f"{attribute.name} must be a str or None, not {value!r}"
+        raise TypeError(msg)
+
+
+@frozen
+class Metadata:
+    """Who, why, in which conversation and when: what is known about an event beside the fact itself.
+
+    `occurred_at` is when it happened in the business, kept in UTC; without it an event is taken to have happened when
+    it was recorded. `extra` takes whatever else JSON can say. `command_id` and `command_fingerprint` are kept by
+    ``Repository.execute`` to recognise a command that comes again.
+    """
+
+    correlation_id: str | None = field(default=None, validator=_optional_text)
+    causation_id: str | None = field(default=None, validator=_optional_text)
+    actor: str | None = field(default=None, validator=_optional_text)
+    occurred_at: datetime | None = field(default=None, converter=_in_utc)
+    extra: Mapping[str, Json] = field(factory=dict, converter=dict, hash=False)
+    command_id: str | None = field(default=None, validator=_optional_text, kw_only=True)
+    command_fingerprint: str | None = field(default=None, validator=_optional_text, kw_only=True)
+
+    def to_json(self) -> str:
+        """Write the JSON text that backends store; what is not known is left out.
+
+        Raises ``ValueError`` when something in it is not what JSON can say.
+        """
+        known = {name: value for name in _METADATA_FIELDS if (value := getattr(self, name)) is not None}
+        if self.extra:
+            check_json(self.extra, "extra")
+        else:
+            del known["extra"]
+        try:
+            return msgspec.json.encode(known).decode()
+        except UnicodeEncodeError as error:
+            msg = f"metadata must not contain a lone surrogate: {error}"
+            raise ValueError(msg) from error
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote. Raises ``ValueError`` for anything else."""
+        return cls(**msgspec.structs.asdict(_METADATA_SHAPE.decode(text)))
+
+
+_METADATA_FIELDS: Final = tuple(attribute.name for attribute in fields(Metadata))
+
+
+class _MetadataShape(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    correlation_id: str | None = None
+    causation_id: str | None = None
+    actor: str | None = None
+    occurred_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    extra: dict[str, Any] = {}
+    command_id: str | None = None
+    command_fingerprint: str | None = None
+
+
+_METADATA_SHAPE: Final = msgspec.json.Decoder(_MetadataShape)
+NO_METADATA: Final = Metadata()
+_JSON_TEXT: Final = msgspec.json.Decoder(msgspec.Raw)
+
+
+def _is_event_type(instance: object, attribute: Attribute[str], value: object) -> None:
+    check_text("an event's type", value)
+
+
+def _is_json_text(instance: object, attribute: Attribute[str], value: object) -> None:
+    if not isinstance(value, str):
+        msg = f"an event's data must be JSON text, not {value!r}"
+        raise TypeError(msg)
+    try:
+        _JSON_TEXT.decode(value)
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        msg = f"an event's data must be JSON text: {error}: {value[:60]!r}"
+        raise ValueError(msg) from error
+
+
+def _is_schema_version(instance: object, attribute: Attribute[int], value: object) -> None:
+    if type(value) is not int or value < 1:
+        msg = f"a schema version is 1 or more, not {value!r}"
+        raise ValueError(msg)
+
+
+@frozen
+class NewEvent:
+    """An event on its way into a store: the name of its type, its data as JSON text, and what is known about it.
+
+    `event_id` is unique within its stream, and a repeated append is recognised by it. Raises ``ValueError`` when the
+    type is empty, `data` is not JSON, or `schema_version` is below 1.
+    """
+
+    type: str = field(validator=_is_event_type)
+    data: str = field(validator=_is_json_text)
+    event_id: UUID = field(factory=new_event_id, kw_only=True, validator=instance_of(UUID))
+    schema_version: int = field(default=1, kw_only=True, validator=_is_schema_version)
+    metadata: Metadata = field(default=NO_METADATA, kw_only=True, validator=instance_of(Metadata))
+
+
+def _as_uuid(value: UUID | bytes) -> UUID:
+    return value if isinstance(value, UUID) else UUID(bytes=value)
+
+
+def _as_metadata(value: Metadata | str) -> Metadata:
+    return value if isinstance(value, Metadata) else Metadata.from_json(value)
+
+
+def _as_datetime(value: datetime | int) -> datetime:
+    return value if isinstance(value, datetime) else _EPOCH + value * _MICROSECOND
+
+
+@light
+class StoredEvent:
+    """An event as a store holds it.
+
+    `version` is its place in its stream, `position` its place in the store, `recorded_at` (UTC, microseconds) when the
+    store recorded it. A backend may pass the id as 16 bytes, the metadata as JSON text and the time in microseconds
+    since 1970, just as it stores them: they are converted when somebody looks, which a replay never does.
+    """
+
+    stream: StreamId
+    version: int
+    position: int
+    _event_id: UUID | bytes = field(eq=_as_uuid)
+    type: str
+    schema_version: int
+    data: str
+    _metadata: Metadata | str = field(eq=_as_metadata)
+    _recorded_at: datetime | int = field(eq=_as_datetime)
+
+    @property
+    def event_id(self) -> UUID:
+        """The id, unique within the stream."""
+        return _as_uuid(self._event_id)
+
+    @property
+    def metadata(self) -> Metadata:
+        """Who, why, in which conversation and when."""
+        return _as_metadata(self._metadata)
+
+    @property
+    def recorded_at(self) -> datetime:
+        """When the store recorded it; never decreases with `position`."""
+        return _as_datetime(self._recorded_at)
+
+    @property
+    def occurred_at(self) -> datetime:
+        """When it happened in the business: as given, else when it was recorded."""
+        return self.metadata.occurred_at or self.recorded_at

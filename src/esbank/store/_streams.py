@@ -1,0 +1,95 @@
+"""The names of streams, and what a writer expects of them."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final, Literal, TypeAlias
+
+from attrs import frozen
+from typing import Self
+
+__all__ = ["ANY_VERSION", "NO_STREAM", "STREAM_EXISTS", "ExpectedVersion", "StreamId", "check_text", "is_expected"]
+
+_MAX_STREAM_BYTES: Final = 512
+
+
+def check_text(name: str, text: object) -> None:
+    """Refuse what is no text that every backend can hold, with a ``TypeError`` or a ``ValueError``."""
+    if not isinstance(text, str):
+        msg = f"{name} must be a str, not {text!r}"
+        raise TypeError(msg)
+    if not text:
+        msg = f"{name} must not be empty"
+        raise ValueError(msg)
+    if "\0" in text:
+        msg = f"{name} must not contain a NUL: {text!r}"
+        raise ValueError(msg)
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        msg = f"{name} must not contain a lone surrogate: {text!r}"
+        raise ValueError(msg)
+
+
+@frozen(order=True)
+class StreamId:
+    """The name of a stream, ``BankAccount-acc-001``: a category without ``-``, then a key, at most 512 bytes of UTF-8.
+
+    Raises ``ValueError`` for a name that some backend could not hold: an empty part, a ``-`` in the category, a NUL, a
+    lone surrogate, too many bytes.
+    """
+
+    category: str
+    key: str
+
+    def __attrs_post_init__(self) -> None:
+        check_text("a stream's category", self.category)
+        check_text("a stream's key", self.key)
+        if "-" in self.category:
+            msg = f"a stream's category must not contain '-': {self.category!r}"
+            raise ValueError(msg)
+        if len(str(self).encode()) > _MAX_STREAM_BYTES:
+            msg = f"a stream's name has at most {_MAX_STREAM_BYTES} bytes of UTF-8: {str(self)[:60]!r}…"
+            raise ValueError(msg)
+
+    @classmethod
+    def parse(cls, name: str) -> Self:
+        """Read a name as ``str()`` writes it: the category ends at the first ``-``."""
+        category, dash, key = name.partition("-")
+        if not dash:
+            msg = f"{name!r} is no stream name: write it as category-key"
+            raise ValueError(msg)
+        return cls(category, key)
+
+    def __str__(self) -> str:
+        return f"{self.category}-{self.key}"
+
+
+class _Expectation(Enum):
+    """The expectations that are not a number."""
+
+    STREAM_EXISTS = "a stream that exists"
+    ANY_VERSION = "any version"
+
+    def __str__(self) -> str:
+        return self.value
+
+    __repr__ = __str__
+
+
+NO_STREAM: Final = 0
+"""Expect that nothing was appended yet: the same as expecting version 0."""
+STREAM_EXISTS: Final = _Expectation.STREAM_EXISTS
+"""Expect at least one event."""
+ANY_VERSION: Final = _Expectation.ANY_VERSION
+"""Expect nothing: append after whatever is there."""
+
+ExpectedVersion: TypeAlias = "Literal[_Expectation.STREAM_EXISTS, _Expectation.ANY_VERSION] | int"
+"""The version a writer counts on: a number, `NO_STREAM`, `STREAM_EXISTS` or `ANY_VERSION`."""
+
+
+def is_expected(expected: ExpectedVersion, actual: int) -> bool:
+    """Tell whether a stream at version `actual` is as expected."""
+    if expected is ANY_VERSION:
+        return True
+    if expected is STREAM_EXISTS:
+        return actual > 0
+    return expected == actual

@@ -1,0 +1,162 @@
+"""Given events, when commands, then events or a refusal: a test that reads like the rule it checks.
+
+The idea is as old as event sourcing; Emmett's ``DeciderSpecification`` and disintegrate's ``TestHarness`` are models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import ndiff
+from pprint import pformat
+from typing import Any, Generic, TypeVar, cast
+
+from attrs import frozen
+
+from esbank.aggregate import Aggregate
+from esbank.codec import EventCodec, EventRegistry, StateCodec
+from esbank.store import StoredEvent, StreamId
+
+__all__ = ["Raises", "Scenario", "raises"]
+
+A_co = TypeVar("A_co", bound=Aggregate[Any, Any], covariant=True)
+C = TypeVar("C")
+E = TypeVar("E")
+
+
+@frozen
+class Raises:
+    """A refusal that a scenario expects; made by `raises`."""
+
+    error: type[Exception]
+    attributes: dict[str, object]
+
+
+def raises(error: type[Exception], **attributes: object) -> Raises:
+    """Expect a refusal by exactly this class of error, with these attributes among its own."""
+    return Raises(error, attributes)
+
+
+class Scenario(Generic[A_co]):
+    """Tests one class of aggregates, with nothing but itself::
+
+        Scenario(BankAccount).given(opened).when(Withdraw(Decimal(5))).then(raises(InsufficientFunds))
+
+    Besides what it is told to, it checks that `handle` does not change the state (only events do), and that every event
+    can be stored and comes back the same.
+    """
+
+    def __init__(self, aggregate: type[A_co], *, registry: EventRegistry | None = None) -> None:
+        self._aggregate = aggregate
+        self._codec = EventCodec(registry or EventRegistry(aggregate))
+
+    def given(self: Scenario[Aggregate[C, E]], *events: E) -> Given[C, E]:
+        """Begin with what has happened, the oldest first; with nothing, it is the state before any event."""
+        state = self._aggregate()
+        for event in events:
+            state.apply(_stored_and_read(self._codec, event))
+        return Given(state, self._codec)
+
+    def when(self: Scenario[Aggregate[C, E]], *commands: C) -> Outcome[E]:
+        """Execute commands on the state before any event."""
+        return self.given().when(*commands)
+
+
+class Given(Generic[C, E]):
+    """A state to execute commands on."""
+
+    def __init__(self, state: Aggregate[C, E], codec: EventCodec) -> None:
+        self._state = state
+        self._codec = codec
+        self._copy = StateCodec(type(state), codec.registry.forms).copy
+
+    def when(self, *commands: C) -> Outcome[E]:
+        """Execute commands, one after the other."""
+        events: list[E] = []
+        try:
+            for command in commands:
+                self._execute(command, events)
+        except AssertionError:
+            raise
+        except Exception as error:
+            return Outcome([], error)
+        return Outcome(events, None)
+
+    def _execute(self, command: C, events: list[E]) -> None:
+        before = self._copy(self._state)
+        try:
+            for event in self._state.handle(command):
+                self._check_unchanged(before, command)
+                self._state.apply(_stored_and_read(self._codec, event))
+                events.append(event)
+                before = self._copy(self._state)
+        finally:
+            self._check_unchanged(before, command)
+
+    def _check_unchanged(self, before: Aggregate[C, E], command: C) -> None:
+        if self._state != before:
+            msg = (
+                f"handling {command!r} changed the state itself; only events may, in a method marked @applies:\n"
+                f"{_difference(before, self._state)}"
+            )
+            raise AssertionError(msg)
+
+
+class Outcome(Generic[E]):
+    """What came of the commands."""
+
+    def __init__(self, events: list[E], error: Exception | None) -> None:
+        self._events = events
+        self._error = error
+
+    def then(self, *expected: E | Raises) -> None:
+        """Expect just these events, none when nothing is given, or a refusal: ``raises(Error, attribute=value)``."""
+        refusals = [one for one in expected if isinstance(one, Raises)]
+        if refusals:
+            if len(expected) > 1:
+                msg = "a refusal comes alone: nothing is stored then, so expect no events beside it"
+                raise ValueError(msg)
+            self._check_refusal(refusals[0])
+            return
+        if self._error is not None:
+            msg = f"expected {_plural(expected)}, but it was refused: {self._error!r}"
+            raise AssertionError(msg) from self._error
+        if self._events != list(expected):
+            msg = f"the events are not those expected (-), but (+):\n{_difference(list(expected), self._events)}"
+            raise AssertionError(msg)
+
+    def _check_refusal(self, expected: Raises) -> None:
+        if self._error is None:
+            msg = f"expected {expected.error.__name__}, but it gave {_plural(self._events)}: {self._events!r}"
+            raise AssertionError(msg)
+        if type(self._error) is not expected.error:
+            msg = f"expected {expected.error.__name__}, but it was refused with {self._error!r}"
+            raise AssertionError(msg) from self._error
+        actual = {name: getattr(self._error, name, "missing") for name in expected.attributes}
+        if actual != expected.attributes:
+            msg = (
+                f"{expected.error.__name__} does not have the attributes expected (-), but (+):\n"
+                f"{_difference(expected.attributes, actual)}"
+            )
+            raise AssertionError(msg) from self._error
+
+
+def _stored_and_read(codec: EventCodec, event: E) -> E:
+    """Send an event through the codec, as a store would."""
+    new = codec.encode(event)
+    stored = StoredEvent(
+        StreamId("Scenario", "1"), 1, 1, new.event_id, new.type, new.schema_version, new.data, new.metadata, 0
+    )
+    read = codec.decode(stored)
+    if read != event:
+        msg = f"{event!r} does not survive being stored:\n{_difference(event, read)}"
+        raise AssertionError(msg)
+    return cast("E", read)
+
+
+def _difference(expected: object, actual: object) -> str:
+    return "\n".join(ndiff(pformat(expected).splitlines(), pformat(actual).splitlines()))
+
+
+def _plural(events: Iterable[object]) -> str:
+    count = len(list(events))
+    return "an event" if count == 1 else f"{count or 'no'} events"
