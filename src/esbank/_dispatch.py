@@ -31,12 +31,10 @@ class Marker:
     def __call__(self, *classes: type) -> Callable[[F], F]:
         """Make the decorator; raises ``DefinitionError`` unless it is given classes."""
         if not classes:
-            msg = f"@{self.name} needs the class that the method takes, as in @{self.name}(SomeClass)"
-            raise DefinitionError(msg)
+            raise DefinitionError(f"@{self.name} needs the class that the method takes, as in @{self.name}(SomeClass)")
         for cls in classes:
             if not isinstance(cls, type):
-                msg = f"@{self.name} takes classes, not {cls!r}"
-                raise DefinitionError(msg)
+                raise DefinitionError(f"@{self.name} takes classes, not {cls!r}")
 
         def mark(function: F) -> F:
             setattr(function, self.attribute, classes)
@@ -60,11 +58,10 @@ def methods_by_class(owner: type, marker: Marker) -> dict[type, Callable[..., An
                 names = {cls: taken for cls, taken in names.items() if taken != name}
             for cls in classes:
                 if cls in marked_here:
-                    msg = (
+                    raise DefinitionError(
                         f"{owner.__name__}: both {marked_here[cls]} and {name} are marked "
                         f"@{marker.name}({cls.__name__}); one must go"
                     )
-                    raise DefinitionError(msg)
                 marked_here[cls] = name
         names |= marked_here
     return {cls: getattr(owner, name) for cls, name in names.items()}

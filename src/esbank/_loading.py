@@ -92,11 +92,11 @@ class Loader(Generic[A]):
 
     def _snapshot_store(self) -> SnapshotStore:
         if not isinstance(self._store, SnapshotStore):
-            msg = f"{self._store!r} keeps no snapshots; take a store that does, or NoSnapshots()"
-            raise DefinitionError(msg)
+            raise DefinitionError(f"{self._store!r} keeps no snapshots; take a store that does, or NoSnapshots()")
         if self._states.unstorable is not None:
-            msg = f"snapshots of {self._aggregate.__name__} cannot be stored; take NoSnapshots(): {self._states.unstorable}"
-            raise DefinitionError(msg)
+            raise DefinitionError(
+                f"{self._aggregate.__name__} cannot have snapshots, take NoSnapshots(): {self._states.unstorable}"
+            )
         return self._store
 
     def _usable_snapshot(self, stream: StreamId, up_to: int | None) -> Snapshot | None:
@@ -104,7 +104,7 @@ class Loader(Generic[A]):
             return None
         try:
             snapshot = self._snapshots.load_snapshot(stream)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a snapshot is only a cache
             _log.warning("%s: its snapshot cannot be read; replaying", stream, exc_info=True)
             return None
         if snapshot is None or (up_to is not None and snapshot.version > up_to):
@@ -142,7 +142,7 @@ class Loader(Generic[A]):
                     self._states.encode(replayed.state),
                 )
             )
-        except Exception:
+        except Exception:  # noqa: BLE001 - a snapshot is only a cache
             _log.warning("%s: no snapshot could be taken; its events are safe", last.stream, exc_info=True)
         else:
             replayed.snapshot_version = replayed.version

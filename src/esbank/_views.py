@@ -21,11 +21,10 @@ _SHADOW: Final = "__rebuild"
 def check_identifier(owner: str, name: str) -> None:
     """Refuse a table's or an index's name that is not a plain one, or that esbank or SQLite keep for themselves."""
     if not _IDENTIFIER.fullmatch(name) or name.lower().startswith(("esbank_", "sqlite_")) or name.endswith(_SHADOW):
-        msg = (
+        raise DefinitionError(
             f"{owner}: {name!r} cannot name a table or an index; take letters, digits and '_', "
             f"neither esbank_… nor sqlite_… nor …{_SHADOW}"
         )
-        raise DefinitionError(msg)
 
 
 @frozen
@@ -130,7 +129,7 @@ class _BoundTransaction:
     _tx: Transaction
     _projector: str
     _tables: Mapping[str, str]
-    _known: dict[str, str] = field(factory=dict, init=False)
+    _known: dict[str, str] = field(factory=dict[str, str], init=False)
 
     @property
     def dialect(self) -> Literal["sqlite", "postgresql"]:
@@ -149,6 +148,7 @@ class _BoundTransaction:
     def _table(self, placeholder: re.Match[str]) -> str:
         table = self._tables.get(placeholder[1])
         if table is None:
-            msg = f"{self._projector} has no table {placeholder[1]!r}; it declares {', '.join(self._tables) or 'none'}"
-            raise DefinitionError(msg)
+            raise DefinitionError(
+                f"{self._projector} has no table {placeholder[1]!r}; it declares {', '.join(self._tables) or 'none'}"
+            )
         return table

@@ -94,11 +94,10 @@ class Aggregate(Generic[C, E]):
             raise UnhandledCommand(type(self), type(command))
         decided: Iterable[E] | None = handler(self, command)
         if decided is None:
-            msg = (
+            raise DefinitionError(
                 f"{type(self).__name__}.{handler.__name__} returned None for {type(command).__name__}: "
                 "yield the events, or return an empty list if there are none"
             )
-            raise DefinitionError(msg)
         return decided
 
     def apply(self, event: E) -> None:
@@ -136,14 +135,12 @@ def decide(state: Aggregate[C, E], commands: Iterable[C]) -> Iterator[E]:
 def _check_category(cls: type[Aggregate[Any, Any]]) -> None:
     if "category" not in vars(cls):
         if hasattr(cls, "category"):
-            msg = (
+            raise DefinitionError(
                 f"{cls.__name__} must state its own category; "
                 f'repeat category: ClassVar[str] = "{cls.category}" to share the streams of its parent'
             )
-            raise DefinitionError(msg)
         return
     try:
         StreamId(cls.category, "key")
     except (TypeError, ValueError) as error:
-        msg = f"{cls.__name__}: {error}"
-        raise DefinitionError(msg) from error
+        raise DefinitionError(f"{cls.__name__}: {error}") from error

@@ -45,16 +45,13 @@ def event(
     ``DefinitionError`` for an empty name or a schema version below 1.
     """
     if name is not None and (type(name) is not str or not name):
-        msg = f"@event: a name is a str that is not empty, not {name!r}"
-        raise DefinitionError(msg)
+        raise DefinitionError(f"@event: a name is a str that is not empty, not {name!r}")
     if type(schema_version) is not int or schema_version < 1:
-        msg = f"@event: a schema version is an int from 1, not {schema_version!r}"
-        raise DefinitionError(msg)
+        raise DefinitionError(f"@event: a schema version is an int from 1, not {schema_version!r}")
 
     def mark(marked: type[T]) -> type[T]:
         if not isinstance(marked, type):
-            msg = f"@event marks a class, not {marked!r}"
-            raise DefinitionError(msg)
+            raise DefinitionError(f"@event marks a class, not {marked!r}")
         setattr(marked, _MARK, EventType(name or marked.__name__, schema_version))
         return marked
 

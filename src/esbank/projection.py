@@ -101,8 +101,7 @@ class ProjectionRunner:
     ) -> None:
         if views is None:
             if not isinstance(store, ViewStore):
-                msg = f"{store!r} keeps no views; name a store that does: ProjectionRunner(…, views=…)"
-                raise DefinitionError(msg)
+                raise DefinitionError(f"{store!r} keeps no views; name a store that does: ProjectionRunner(…, views=…)")
             views = store
         self._store = store
         self._views = views
@@ -143,8 +142,7 @@ class ProjectionRunner:
         """
         for name in names or self._followers:
             if name not in self._followers:
-                msg = f"no projector is named {name!r}; there are {', '.join(self._followers)}"
-                raise ValueError(msg)
+                raise ValueError(f"no projector is named {name!r}; there are {', '.join(self._followers)}")
             self._followers[name].rebuild()
 
 
@@ -213,7 +211,7 @@ class _Follower:
         last = self._store.find(StreamId.parse(checkpoint.stream), UUID(checkpoint.event_id))
         if last is None or last.position != checkpoint.position:
             problem = (
-                f"the store does not hold the event that the view was last changed by (position {checkpoint.position}); "
+                f"the store does not hold the event at position {checkpoint.position}, the last that the view saw; "
                 "if the store was restored from a backup, rebuild the view"
             )
             raise CheckpointError(self._projector.name, problem)
@@ -267,6 +265,7 @@ def _check_distinct(projectors: Sequence[Projector]) -> None:
     for projector in projectors:
         for name in {projector.name, *projector.tables}:
             if name in taken:
-                msg = f"{type(projector).__name__} and {taken[name]} share the name {name!r}; give each its own"
-                raise DefinitionError(msg)
+                raise DefinitionError(
+                    f"{type(projector).__name__} and {taken[name]} share the name {name!r}; give each its own"
+                )
         taken |= dict.fromkeys({projector.name, *projector.tables}, type(projector).__name__)

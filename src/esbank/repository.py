@@ -116,8 +116,7 @@ class Repository(Generic[A_co]):
         stored. ``UnknownOutcome`` and other kinds of ``StorageError`` come from the store.
         """
         if not commands:
-            msg = "there is no command to execute"
-            raise ValueError(msg)
+            raise ValueError("there is no command to execute")
         stream = self._aggregate.stream(key)
         metadata = metadata or NO_METADATA
         stamp = None
@@ -169,8 +168,7 @@ class Repository(Generic[A_co]):
 
     def _version_at(self, stream: StreamId, moment: datetime, version: int | None) -> int:
         if moment.utcoffset() is None:
-            msg = f"recorded_until must know its time zone, as in datetime.now(UTC): {moment!r}"
-            raise ValueError(msg)
+            raise ValueError(f"recorded_until must know its time zone, as in datetime.now(UTC): {moment!r}")
         by_then = takewhile(lambda event: event.recorded_at <= moment, self._store.read(stream, up_to=version))
         return max((event.version for event in by_then), default=0)
 
@@ -208,8 +206,7 @@ class Repository(Generic[A_co]):
             raise DuplicateEvent(stream, new_events[0].event_id)
         try:
             self._loader.advance(replayed, result.events)
-        except Exception:
-            # The events are stored, so the command has succeeded; only the cache goes without.
+        except Exception:  # noqa: BLE001 - the events are stored, so the command has succeeded
             _log.exception("%s: its state could not be kept; it will be loaded again", stream)
         else:
             self._cache.put(stream, replayed)
@@ -232,7 +229,7 @@ class Repository(Generic[A_co]):
                 if decided or replayed.is_fresh or not self._loader.catch_up(stream, replayed):
                     return state, [event for event, _ in decided], [new for _, new in decided]
 
-    def _decide_on(self, state: A_co, order: _Order) -> list[tuple[object, NewEvent]]:
+    def _decide_on(self, state: Aggregate[Any, Any], order: _Order) -> list[tuple[object, NewEvent]]:
         decided: list[tuple[object, NewEvent]] = []
         for event in decide(state, order.commands):
             # Written at once, because applying the next event may change a list that this one holds.
@@ -291,24 +288,23 @@ def _check_expected(stream: StreamId, expected: ExpectedVersion | None, actual: 
 
 def _pause(attempt: int) -> None:
     """Let the others through: the more conflicts in a row, the longer, and each a different while."""
-    time.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.001 * 2**attempt)))
+    time.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.001 * 2**attempt)))  # noqa: S311 - no secret depends on it
 
 
 def _check_count(name: str, number: object, *, least: int) -> None:
     if type(number) is not int or number < least:
-        msg = f"{name} must be an int from {least}, not {number!r}"
-        raise ValueError(msg)
+        raise ValueError(f"{name} must be an int from {least}, not {number!r}")
 
 
 def _check_aggregate(aggregate: type[Aggregate[Any, Any]]) -> None:
     if not hasattr(aggregate, "category"):
-        msg = f'{aggregate.__name__} needs a category: ClassVar[str] = "{aggregate.__name__}"'
-        raise DefinitionError(msg)
+        raise DefinitionError(f'{aggregate.__name__} needs a category: ClassVar[str] = "{aggregate.__name__}"')
     try:
         aggregate()
     except TypeError as error:
-        msg = f"every field of {aggregate.__name__} needs a default, the state before any event: {error}"
-        raise DefinitionError(msg) from error
+        raise DefinitionError(
+            f"every field of {aggregate.__name__} needs a default, the state before any event: {error}"
+        ) from error
 
 
 def _complete_registry(aggregate: type[Aggregate[Any, Any]], registry: EventRegistry | None) -> EventRegistry:
@@ -316,6 +312,5 @@ def _complete_registry(aggregate: type[Aggregate[Any, Any]], registry: EventRegi
         return EventRegistry(aggregate)
     for cls in aggregate.event_classes():
         if registry.by_class(cls) is None:
-            msg = f"the registry lacks {cls.__name__}, which {aggregate.__name__} applies; add it"
-            raise DefinitionError(msg)
+            raise DefinitionError(f"the registry lacks {cls.__name__}, which {aggregate.__name__} applies; add it")
     return registry

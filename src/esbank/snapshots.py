@@ -36,10 +36,9 @@ class _Either(SnapshotPolicy):
         )
 
 
-def _positive(instance: object, attribute: object, value: object) -> None:
+def _positive(_instance: object, _attribute: object, value: int) -> None:
     if type(value) is not int or value < 1:
-        msg = f"EveryNEvents takes an int from 1, not {value!r}"
-        raise ValueError(msg)
+        raise ValueError(f"EveryNEvents takes an int from 1, not {value!r}")
 
 
 @frozen
@@ -48,7 +47,7 @@ class EveryNEvents(SnapshotPolicy):
 
     n: int = field(validator=_positive)
 
-    def is_due(self, *, last: int, version: int, events: Sequence[object]) -> bool:
+    def is_due(self, *, last: int, version: int, events: Sequence[object]) -> bool:  # noqa: ARG002 - the policies share it
         """Tell whether `n` events have come since the snapshot at hand."""
         return version - last >= self.n
 
@@ -57,6 +56,6 @@ class EveryNEvents(SnapshotPolicy):
 class NoSnapshots(SnapshotPolicy):
     """Take none: right for streams that stay short."""
 
-    def is_due(self, *, last: int, version: int, events: Sequence[object]) -> bool:
+    def is_due(self, *, last: int, version: int, events: Sequence[object]) -> bool:  # noqa: ARG002 - the policies share it
         """Say no."""
         return False

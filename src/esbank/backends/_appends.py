@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from uuid import UUID
 
 from esbank.errors import ConcurrencyError, DuplicateEvent
 from esbank.store import (
@@ -18,19 +19,17 @@ from esbank.store import (
     is_expected,
 )
 
-__all__ = ["check_appends", "check_expected", "check_read", "flatten", "repeated", "results"]
+__all__ = ["check_appends", "check_expectations", "check_read", "concerned", "flatten", "repeated", "results"]
 
 
 def check_appends(appends: Sequence[StreamAppend], conditions: Sequence[StreamCondition]) -> None:
     """Refuse what makes no sense, before anything is touched: ``ValueError``, ``TypeError``, ``DuplicateEvent``."""
     if not appends:
-        msg = "there is nothing to append"
-        raise ValueError(msg)
+        raise ValueError("there is nothing to append")
     named: set[StreamId] = set()
-    for part in (*appends, *conditions):
+    for part in concerned(appends, conditions):
         if part.stream in named:
-            msg = f"{part.stream} is named twice; put all that concerns a stream into one append"
-            raise ValueError(msg)
+            raise ValueError(f"{part.stream} is named twice; put all that concerns a stream into one append")
         named.add(part.stream)
         _check_expectation(part.expected_version)
     for append in appends:
@@ -42,36 +41,43 @@ def _check_expectation(expected: ExpectedVersion) -> None:
         return
     # `type() is`, because a bool is an int and True would pass for version 1.
     if type(expected) is not int or expected < 0:
-        msg = f"an expected version is an int from 0, NO_STREAM, STREAM_EXISTS or ANY_VERSION, not {expected!r}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"an expected version is an int from 0, NO_STREAM, STREAM_EXISTS or ANY_VERSION, not {expected!r}"
+        )
 
 
 def _check_events(append: StreamAppend) -> None:
     if not append.events:
-        msg = f"there are no events to append to {append.stream}"
-        raise ValueError(msg)
-    ids = set()
+        raise ValueError(f"there are no events to append to {append.stream}")
+    ids: set[UUID] = set()
     for event in append.events:
         if not isinstance(event, NewEvent):
-            msg = f"a store takes NewEvent, not {event!r}; an EventCodec makes one of an event"
-            raise TypeError(msg)
+            raise TypeError(f"a store takes NewEvent, not {event!r}; an EventCodec makes one of an event")
         if event.event_id in ids:
             raise DuplicateEvent(append.stream, event.event_id)
         ids.add(event.event_id)
 
 
-def check_expected(part: StreamAppend | StreamCondition, actual: int) -> None:
-    """Raise ``ConcurrencyError`` unless the stream, at version `actual`, is as expected."""
-    if not is_expected(part.expected_version, actual):
-        raise ConcurrencyError(part.stream, part.expected_version, actual)
+def check_expectations(parts: Iterable[StreamAppend | StreamCondition], version_of: Callable[[StreamId], int]) -> None:
+    """Raise ``ConcurrencyError`` for the first stream that is not as expected."""
+    for part in parts:
+        actual = version_of(part.stream)
+        if not is_expected(part.expected_version, actual):
+            raise ConcurrencyError(part.stream, part.expected_version, actual)
 
 
 def check_read(*, after: int = 0, up_to: int | None = None, limit: int | None = None) -> None:
     """Refuse bounds that make no sense with a ``ValueError``."""
     for name, bound in (("after", after), ("up_to", up_to), ("limit", limit)):
         if bound is not None and (type(bound) is not int or bound < 0):
-            msg = f"{name} must be an int from 0, not {bound!r}"
-            raise ValueError(msg)
+            raise ValueError(f"{name} must be an int from 0, not {bound!r}")
+
+
+def concerned(
+    appends: Sequence[StreamAppend], conditions: Sequence[StreamCondition]
+) -> list[StreamAppend | StreamCondition]:
+    """List all that names a stream and expects something of it."""
+    return [*appends, *conditions]
 
 
 def flatten(appends: Iterable[StreamAppend]) -> Iterator[tuple[StreamId, NewEvent]]:
@@ -90,7 +96,7 @@ def repeated(appends: Sequence[StreamAppend], first: Sequence[StoredEvent]) -> b
         and stored.type == event.type
         and stored.schema_version == event.schema_version
         and stored.data == event.data
-        and stored.metadata == event.metadata
+        and stored.metadata.to_json() == event.metadata.to_json()
         for (stream, event), stored in zip(given, first, strict=True)
     )
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Final, Literal
 
 from esbank.errors import StorageError, StoreClosed
@@ -118,11 +118,11 @@ _ADVICE: Final[dict[int, str]] = {
 def _advice(error: sqlite3.Error, path: str) -> str:
     code = getattr(error, "sqlite_errorcode", None)
     if code is not None and code & 0xFF == sqlite3.SQLITE_CANTOPEN:
-        folder = os.path.dirname(os.path.abspath(path))
-        if os.path.isdir(path):
+        file = Path(path)
+        if file.is_dir():
             return "this is a folder; name a file in it"
-        if not os.path.isdir(folder):
-            return f"make the folder {folder} first"
+        if not file.parent.is_dir():
+            return f"make the folder {file.parent} first"
         return "check that this user may read and write the file and its folder"
     return _ADVICE.get((code or 0) & 0xFF, "see the cause")
 
@@ -159,5 +159,4 @@ def check_statement(sql: str) -> None:
     """Refuse a statement that would take the transaction out of the hands of whoever opened it."""
     found = _ENDS_TRANSACTION.match(sql)
     if found:
-        msg = f"{found[1].upper()} has no place in a view's transaction: it begins and ends by itself"
-        raise ValueError(msg)
+        raise ValueError(f"{found[1].upper()} has no place in a view's transaction: it begins and ends by itself")

@@ -6,7 +6,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final, Literal
 
@@ -33,19 +33,20 @@ class Database:
         self._durability = durability
         self._busy_timeout = busy_timeout
         self._closed = False
-        self._start_afresh()
-        self._writer = self._open()
+        self._writer: Connection | None = None
+        self._readers: deque[Connection] = deque()
+        self._write_lock = threading.Lock()
+        self._writing_thread: int | None = None
+        writer = self._open()
         try:
-            self._writer.use_write_ahead_log(patience=busy_timeout)
-            self._set_durability()
-            self.identity = migrate(self._writer, path)
-        except BaseException:
-            self._writer.close()
-            raise
+            writer.use_write_ahead_log(patience=busy_timeout)
+            self.identity = migrate(writer, path)
+        finally:
+            writer.close()
         _open_databases.add(self)
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self) -> Generator[Connection]:
         """Open a write transaction; commit when the block ends, roll back when it raises."""
         if self._writing_thread == threading.get_ident():
             raise StorageError(
@@ -59,11 +60,12 @@ class Database:
                 yield connection
                 self._commit(connection)
             finally:
-                self._writing_thread = None
-                connection.rollback()
+                if connection is self._writer:
+                    self._writing_thread = None
+                    connection.rollback()
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> Generator[Connection]:
         """Borrow a connection to read with."""
         self.check_open()
         readers = self._readers
@@ -75,19 +77,25 @@ class Database:
         try:
             yield connection
         finally:
-            if self._closed or len(readers) >= _MOST_IDLE_READERS or readers is not self._readers:
-                connection.close()
-            else:
+            if len(readers) < _MOST_IDLE_READERS:
                 readers.append(connection)
+            else:
+                connection.close()
+            if self._closed:
+                self._close_readers()
 
     def close(self) -> None:
         """Close all connections, once writers have finished."""
         with self._write_lock:
             self._closed = True
-            while self._readers:
-                self._readers.pop().close()
+            self._close_readers()
             if self._writer is not None:
                 self._writer.close()
+
+    def check_open(self) -> None:
+        """Raise ``StoreClosed`` once `close` was called."""
+        if self._closed:
+            raise StoreClosed(self._path)
 
     @property
     def closed(self) -> bool:
@@ -101,39 +109,34 @@ class Database:
         for as long as this process lives.
         """
         _never_closed.append((self._writer, self._readers))
-        self._start_afresh()
-
-    def _start_afresh(self) -> None:
-        self._writer: Connection | None = None
-        self._readers: deque[Connection] = deque()
+        self._writer = None
+        self._readers = deque()
+        # Another thread of the parent may have held the lock, and that thread is not here to release it.
         self._write_lock = threading.Lock()
-        self._writing_thread: int | None = None
+        self._writing_thread = None
 
     def _writer_connection(self) -> Connection:
         self.check_open()
         if self._writer is None:
             self._writer = self._open()
-            self._set_durability()
+            self._writer.rows(f"PRAGMA synchronous={self._durability}")
         return self._writer
+
+    def _close_readers(self) -> None:
+        while self._readers:
+            self._readers.pop().close()
 
     def _open(self) -> Connection:
         return Connection(self._path, timeout=self._busy_timeout)
 
-    def _set_durability(self) -> None:
-        assert self._writer is not None
-        self._writer.rows("PRAGMA synchronous=FULL" if self._durability == "full" else "PRAGMA synchronous=NORMAL")
-
     def _commit(self, connection: Connection) -> None:
+        if connection is not self._writer:
+            raise StorageError(self._path, "the process was forked inside a transaction; it commits in the parent only")
         try:
             connection.rows("COMMIT")
         except StorageError as error:
             problem = f"the commit failed ({error.problem}); repeat the very same append to learn whether it was stored"
             raise UnknownOutcome(self._path, problem) from error.__cause__
-
-    def check_open(self) -> None:
-        """Raise ``StoreClosed`` once `close` was called."""
-        if self._closed:
-            raise StoreClosed(self._path)
 
 
 _open_databases: weakref.WeakSet[Database] = weakref.WeakSet()

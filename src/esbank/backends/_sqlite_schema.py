@@ -117,10 +117,7 @@ def migrate(connection: Connection, path: str, migrations: Sequence[Sequence[str
     try:
         # Looked at again, because another process may have migrated it while this one waited for the lock.
         identity, version = _look(connection)
-        if version > known:
-            raise StorageError(
-                path, f"the file has schema version {version}, this esbank knows up to {known}; upgrade esbank"
-            )
+        _check_known(path, version, known)
         for statements in migrations[version:]:
             for statement in statements:
                 connection.rows(statement)
@@ -136,6 +133,13 @@ def migrate(connection: Connection, path: str, migrations: Sequence[Sequence[str
         raise
     connection.rows("COMMIT")
     return identity
+
+
+def _check_known(path: str, version: int, known: int) -> None:
+    if version > known:
+        raise StorageError(
+            path, f"the file has schema version {version}, this esbank knows up to {known}; upgrade esbank"
+        )
 
 
 def _look(connection: Connection) -> tuple[str, int]:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Self
 from uuid import UUID, uuid4
 
 from attrs import define, field
-from typing import Self
 
-from esbank.backends._appends import check_appends, check_expected, check_read, flatten, repeated, results
+from esbank.backends._appends import (
+    check_appends,
+    check_expectations,
+    check_read,
+    concerned,
+    flatten,
+    repeated,
+    results,
+)
 from esbank.backends._sqlite_connection import Connection, SQLiteTransaction
 from esbank.errors import DuplicateEvent, StorageError, StoreClosed, StreamNotFound
 from esbank.store import (
@@ -33,8 +41,8 @@ __all__ = ["MemoryEventStore"]
 
 @define
 class _Stream:
-    events: list[StoredEvent] = field(factory=list)
-    by_id: dict[UUID, StoredEvent] = field(factory=dict)
+    events: list[StoredEvent] = field(factory=list[StoredEvent])
+    by_id: dict[UUID, StoredEvent] = field(factory=dict[UUID, StoredEvent])
 
 
 class MemoryEventStore:
@@ -79,8 +87,7 @@ class MemoryEventStore:
             first = self._find_repeat(appends)
             if first is not None:
                 return first
-            for part in (*appends, *conditions):
-                check_expected(part, self._version(part.stream))
+            check_expectations(concerned(appends, conditions), self._version)
             return results(appends, self._record(appends))
 
     def read(
@@ -154,7 +161,7 @@ class MemoryEventStore:
         return self._snapshots.get(stream)
 
     @contextmanager
-    def view_transaction(self) -> Iterator[Transaction]:
+    def view_transaction(self) -> Generator[Transaction]:
         """Open a transaction on the views; commit when the block ends, roll back when it raises."""
         self._check_open()
         with self._views.transaction() as transaction:
@@ -219,7 +226,7 @@ class MemoryEventStore:
                     event.type,
                     event.schema_version,
                     event.data,
-                    event.metadata,
+                    event.metadata.to_json(),
                     recorded_at,
                 )
                 stream.events.append(made)
@@ -253,7 +260,7 @@ class _Views:
         self._connection: Connection | None = None
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
+    def transaction(self) -> Generator[Transaction]:
         with self._lock:
             connection = self._open()
             if connection.in_transaction:

@@ -5,24 +5,23 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Self
 from uuid import UUID
-
-from typing import Self
 
 from esbank.backends._appends import (
     check_appends,
-    check_expected,
+    check_expectations,
     check_read,
+    concerned,
     flatten,
     repeated,
     results,
 )
 from esbank.backends._sqlite_connection import Connection, ConstraintError, SQLiteTransaction
 from esbank.backends._sqlite_database import Database, Durability
-from esbank.errors import DuplicateEvent, StreamNotFound
+from esbank.errors import ConcurrencyError, DuplicateEvent, StreamNotFound
 from esbank.store import (
     AppendResult,
     ExpectedVersion,
@@ -35,7 +34,6 @@ from esbank.store import (
     StreamCondition,
     StreamId,
     Transaction,
-    is_expected,
 )
 
 __all__ = ["SQLiteEventStore"]
@@ -91,11 +89,9 @@ class SQLiteEventStore:
     ) -> None:
         self._path = os.fspath(path)
         if self._path in {"", ":memory:"}:
-            msg = f"a path is needed, not {self._path!r}; for a store in memory take MemoryEventStore()"
-            raise ValueError(msg)
+            raise ValueError(f"a path is needed, not {self._path!r}; for a store in memory take MemoryEventStore()")
         if durability not in {"full", "normal"}:
-            msg = f'durability is "full" or "normal", not {durability!r}'
-            raise ValueError(msg)
+            raise ValueError(f'durability is "full" or "normal", not {durability!r}')
         self._clock = clock
         self._database = Database(self._path, durability=durability, busy_timeout=busy_timeout)
 
@@ -118,15 +114,15 @@ class SQLiteEventStore:
         check_appends(appends, conditions)
         try:
             with self._database.write() as connection:
-                heads = [_head_of_stream(connection, append.stream) for append in appends]
-                others = [_head_of_stream(connection, condition.stream) for condition in conditions]
-                parts = [*zip(appends, heads, strict=True), *zip(conditions, others, strict=True)]
-                if not all(is_expected(part.expected_version, version) for part, (_, version) in parts):
+                parts = concerned(appends, conditions)
+                heads = {part.stream: _head_of_stream(connection, part.stream) for part in parts}
+                try:
+                    check_expectations(parts, lambda stream: heads[stream][1])
+                except ConcurrencyError:
                     first = _find_repeat(connection, appends)
-                    if first is not None:
-                        return first
-                    for part, (_, version) in parts:
-                        check_expected(part, version)
+                    if first is None:
+                        raise
+                    return first
                 return results(appends, self._insert(connection, appends, heads))
         except ConstraintError:
             # An id is taken: by a repeat of what was stored, which succeeds, or by something else, which does not.
@@ -161,7 +157,8 @@ class SQLiteEventStore:
         """Read the events of all streams in position order, those after the position `after`, in pages."""
         check_read(after=0 if after is None else after, limit=limit)
         self._database.check_open()
-        sql, filters = _READ_ALL, []
+        sql = _READ_ALL
+        filters: list[str] = []
         for column, wanted in (("s.category", categories), ("e.type", types)):
             if wanted is not None:
                 values = list(wanted)
@@ -216,7 +213,7 @@ class SQLiteEventStore:
         return Snapshot(stream, version, UUID(bytes=event_id), store, schema, state)
 
     @contextmanager
-    def view_transaction(self) -> Iterator[Transaction]:
+    def view_transaction(self) -> Generator[Transaction]:
         """Open a transaction that excludes every other writer; commit when the block ends, roll back when it raises."""
         with self._database.write() as connection:
             yield SQLiteTransaction(connection)
@@ -249,7 +246,7 @@ class SQLiteEventStore:
         self,
         connection: Connection,
         appends: Sequence[StreamAppend],
-        heads: Sequence[tuple[int | None, int]],
+        heads: Mapping[StreamId, tuple[int | None, int]],
     ) -> list[StoredEvent]:
         last = connection.rows(_LAST)
         position, latest = last[0] if last else (0, 0)
@@ -258,7 +255,8 @@ class SQLiteEventStore:
         first = position + 1
         rows: list[tuple[Any, ...]] = []
         stored: list[StoredEvent] = []
-        for append, (stream, version) in zip(appends, heads, strict=True):
+        for append in appends:
+            stream, version = heads[append.stream]
             if stream is None:
                 stream = _add_stream(connection, append.stream)
             for version_of_event, event in enumerate(append.events, version + 1):

@@ -178,7 +178,7 @@ class BankAccount(Aggregate[AccountCommand, AccountEvent]):
 
     @handles(OpenAccount)
     def open(self, command: OpenAccount) -> Iterator[AccountEvent]:
-        """An account is opened once, with amounts in the units of its currency."""
+        """Open an account once, with amounts in the units of its currency."""
         if self.status is not Status.NEW:
             raise AccountAlreadyExists
         yield AccountOpened(
@@ -190,14 +190,14 @@ class BankAccount(Aggregate[AccountCommand, AccountEvent]):
 
     @handles(Deposit)
     def deposit(self, command: Deposit) -> Iterator[AccountEvent]:
-        """An open account takes any amount."""
+        """Take any amount into an open account."""
         self.require_open()
         amount = in_currency(command.amount, self.currency)
         yield Deposited(amount, add(self.balance, amount), command.by)
 
     @handles(Withdraw)
     def withdraw(self, command: Withdraw) -> Iterator[AccountEvent]:
-        """An open account gives what is available."""
+        """Give what is available from an open account."""
         self.require_open()
         amount = in_currency(command.amount, self.currency)
         if amount > self.available:
@@ -206,7 +206,7 @@ class BankAccount(Aggregate[AccountCommand, AccountEvent]):
 
     @handles(CloseAccount)
     def close(self, command: CloseAccount) -> Iterator[AccountEvent]:
-        """An open account with a balance of zero can be closed."""
+        """Close an open account that has a balance of zero."""
         self.require_open()
         if self.balance != 0:
             raise NonZeroBalance(self.balance)
@@ -236,5 +236,5 @@ class BankAccount(Aggregate[AccountCommand, AccountEvent]):
         self.balance = subtract(self.balance, event.amount)
 
     @applies(AccountClosed)
-    def _closed(self, event: AccountClosed) -> None:
+    def _closed(self, _event: AccountClosed) -> None:
         self.status = Status.CLOSED

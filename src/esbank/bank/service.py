@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -153,7 +153,7 @@ class Bank:
 
 
 @contextmanager
-def _about(account_id: str) -> Iterator[None]:
+def _about(account_id: str) -> Generator[None]:
     """Name the account in what goes wrong with it."""
     try:
         yield

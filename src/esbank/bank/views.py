@@ -5,7 +5,7 @@ Amounts are text, so that SQLite cannot turn them into floats; sums are made in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar, Final
@@ -31,8 +31,8 @@ class AccountDetails(Projector):
     """One row for each account: who, how much, since when, and what went in and out."""
 
     name = "bank.AccountDetails"
-    categories: ClassVar[tuple[str, ...]] = (BankAccount.category,)
-    tables: ClassVar[dict[str, str]] = {
+    categories: ClassVar[Collection[str] | None] = (BankAccount.category,)
+    tables: ClassVar[Mapping[str, str]] = {
         "account_details": """(
             account_id         TEXT PRIMARY KEY,
             owner              TEXT NOT NULL,
@@ -176,8 +176,8 @@ class TransactionHistory(Projector):
     """One row for each movement: the opening balance, which is of its own kind, then deposits and withdrawals."""
 
     name = "bank.TransactionHistory"
-    categories: ClassVar[tuple[str, ...]] = (BankAccount.category,)
-    tables: ClassVar[dict[str, str]] = {
+    categories: ClassVar[Collection[str] | None] = (BankAccount.category,)
+    tables: ClassVar[Mapping[str, str]] = {
         "transaction_history": """(
             account_id     TEXT NOT NULL,
             version        INTEGER NOT NULL,
@@ -195,21 +195,27 @@ class TransactionHistory(Projector):
     def _opened(self, envelope: EventEnvelope[AccountOpened], tx: Transaction) -> None:
         balance = envelope.event.initial_balance
         if balance:
-            _add_movement(tx, envelope, "opening balance", balance, balance, "")
+            _add_movement(tx, envelope, "opening balance", balance, balance)
 
     @projects(Deposited)
     def _deposited(self, envelope: EventEnvelope[Deposited], tx: Transaction) -> None:
         event = envelope.event
-        _add_movement(tx, envelope, "deposit", event.amount, event.balance_after, event.by)
+        _add_movement(tx, envelope, "deposit", event.amount, event.balance_after, made_by=event.by)
 
     @projects(Withdrawn)
     def _withdrawn(self, envelope: EventEnvelope[Withdrawn], tx: Transaction) -> None:
         event = envelope.event
-        _add_movement(tx, envelope, "withdrawal", event.amount, event.balance_after, event.by)
+        _add_movement(tx, envelope, "withdrawal", event.amount, event.balance_after, made_by=event.by)
 
 
 def _add_movement(
-    tx: Transaction, envelope: EventEnvelope[Any], kind: str, amount: Decimal, balance_after: Decimal, made_by: str
+    tx: Transaction,
+    envelope: EventEnvelope[Any],
+    kind: str,
+    amount: Decimal,
+    balance_after: Decimal,
+    *,
+    made_by: str = "",
 ) -> None:
     tx.execute(
         """

@@ -90,8 +90,9 @@ class EventCodec:
             try:
                 text = self._registry.forms.of(cls).to_json(command)
             except (DefinitionError, Misfit) as error:
-                msg = f"a command with a command_id must be writable as JSON, to be recognised again: {error}"
-                raise DefinitionError(msg) from error
+                raise DefinitionError(
+                    f"a command with a command_id must be writable as JSON, to be recognised again: {error}"
+                ) from error
             digest.update(f"{cls.__name__} {len(text)} {text}\n".encode())
         return digest.hexdigest()
 

@@ -6,22 +6,19 @@ a float), so what it has read counts only if writing it again gives the very sam
 that somebody else has written with other spaces, is read by the slow and strict `load`.
 """
 
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Parsed JSON is of no type that could be known.
+
 from __future__ import annotations
 
 import json
-import math
-import re
-from collections.abc import Callable, Iterable
-from datetime import date, datetime
-from decimal import Decimal
-from enum import Enum
-from typing import Annotated, Any, Final, NoReturn
-from uuid import UUID
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
 
 import msgspec
 from attrs import frozen
 
-__all__ = ["Form", "Misfit", "parse", "reader"]
+__all__ = ["Form", "Misfit", "expected", "parse", "reader"]
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -78,10 +75,10 @@ def reader(form: Form) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         try:
             native = decode(text)
-            ours = _encode(native).decode() == text
-        except (ValueError, RecursionError):  # of msgspec; `load` finds the words for it
-            ours = False
-        if not ours:
+            if _encode(native).decode() != text:
+                return form.load(parse(text))
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            # `load` finds the words for it.
             return form.load(parse(text))
         return native if build is None else build(native)
 
@@ -95,8 +92,12 @@ def parse(text: str) -> Any:
     except Misfit:
         raise
     except (ValueError, RecursionError) as error:
-        msg = f"not JSON: {error}"
-        raise Misfit(msg) from error
+        raise Misfit(f"not JSON: {error}") from error
+
+
+def expected(what: str, value: object) -> Misfit:
+    """Say what was expected instead of `value`."""
+    return Misfit(f"expected {what}, got {type(value).__name__} {value!r:.60}")
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -111,274 +112,19 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> NoReturn:
-    msg = f"JSON has no {name}"
-    raise Misfit(msg)
+    raise Misfit(f"JSON has no {name}")
 
 
-def _lone_surrogate(plain: object, path: str = "") -> Misfit:
-    items: Iterable[tuple[str, object]] = ()
+def _lone_surrogate(plain: Any, path: str = "") -> Misfit:
+    """Find the text that UTF-8 cannot say."""
+    below: list[tuple[str, Any]] = []
     if isinstance(plain, dict):
-        items = [(f"{path}.{key}".removeprefix("."), item) for key, item in plain.items()]
+        below = [(f"{path}.{key}".removeprefix("."), item) for key, item in plain.items()]
     elif isinstance(plain, (list, tuple)):
-        items = [(f"{path}[{index}]", item) for index, item in enumerate(plain)]
-    for below, item in items:
+        below = [(f"{path}[{index}]", item) for index, item in enumerate(plain)]
+    for path_below, item in below:
         try:
             _encode(item)
         except UnicodeEncodeError:
-            return _lone_surrogate(item, below)
+            return _lone_surrogate(item, path_below)
     return Misfit("the text holds a lone surrogate, which UTF-8 cannot say", path)
-
-
-def _exactly(cls: type, name: str) -> Callable[[Any], Any]:
-    def check(value: Any) -> Any:
-        if type(value) is not cls:
-            raise Misfit(_expected(name, value))
-        return value
-
-    return check
-
-
-def _expected(name: str, value: object) -> str:
-    return f"expected {name}, got {type(value).__name__} {value!r:.60}"
-
-
-def _scalar(cls: type, name: str) -> Form:
-    check = _exactly(cls, name)
-    return Form(signature=name, shape=cls, dump=check, load=check)
-
-
-def _check_float(value: Any) -> Any:
-    if type(value) is not float:
-        raise Misfit(_expected("float", value))
-    if not math.isfinite(value):
-        msg = f"a float must be finite, not {value!r}"
-        raise Misfit(msg)
-    return value
-
-
-def _check_decimal(value: Any) -> Any:
-    if type(value) is not Decimal:
-        raise Misfit(_expected("Decimal", value))
-    return _finite(value)
-
-
-def _finite(value: Decimal) -> Decimal:
-    if not value.is_finite():
-        msg = f"a Decimal must be finite, not {value}"
-        raise Misfit(msg)
-    return value
-
-
-_DECIMAL: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([Ee][+-]?[0-9]+)?")
-
-
-def _load_decimal(value: Any) -> Any:
-    if type(value) is not str:
-        raise Misfit(_expected("a Decimal as text", value))
-    if not _DECIMAL.fullmatch(value):
-        msg = f"{value!r:.60} is no finite Decimal"
-        raise Misfit(msg)
-    return _finite(Decimal(value))
-
-
-def _check_datetime(value: Any) -> Any:
-    if type(value) is not datetime:
-        raise Misfit(_expected("datetime", value))
-    offset = value.utcoffset()
-    if offset is None:
-        msg = f"a datetime must know its time zone, as in datetime.now(UTC): {value!r}"
-        raise Misfit(msg)
-    if offset.seconds % 60 or offset.microseconds:
-        msg = f"a UTC offset has whole minutes; convert to UTC: {value!r}"
-        raise Misfit(msg)
-    return value
-
-
-_BEYOND_MICROSECONDS: Final = re.compile(r"\.\d{7}")
-
-
-def _from_text(cls: type, shape: Any) -> Callable[[Any], Any]:
-    decoder = msgspec.json.Decoder(shape)
-
-    def load(value: Any) -> Any:
-        if type(value) is not str:
-            raise Misfit(_expected(f"a {cls.__name__} as text", value))
-        if _BEYOND_MICROSECONDS.search(value):
-            msg = f"{value!r:.60} is finer than a microsecond"
-            raise Misfit(msg)
-        try:
-            return decoder.decode(_encode(value))
-        except (msgspec.DecodeError, UnicodeEncodeError) as error:
-            msg = f"{value!r:.60} is no {cls.__name__}: {error}"
-            raise Misfit(msg) from error
-
-    return load
-
-
-_AWARE: Final = Annotated[datetime, msgspec.Meta(tz=True)]
-
-SCALARS: Final[dict[Any, Form]] = {
-    str: _scalar(str, "str"),
-    int: _scalar(int, "int"),
-    bool: _scalar(bool, "bool"),
-    type(None): _scalar(type(None), "None"),
-    float: Form("float", float, dump=_check_float, load=_check_float),
-    Decimal: Form("Decimal", Decimal, dump=_check_decimal, load=_load_decimal, build=_finite),
-    UUID: Form("UUID", UUID, dump=_exactly(UUID, "UUID"), load=_from_text(UUID, UUID)),
-    datetime: Form("datetime", _AWARE, dump=_check_datetime, load=_from_text(datetime, _AWARE)),
-    date: Form("date", date, dump=_exactly(date, "date"), load=_from_text(date, date)),
-}
-
-
-def enum_form(cls: type[Enum]) -> Form | None:
-    """Make the form of an enum whose values are all str or all int; None for any other."""
-    members = {member.value: member for member in cls}
-    kinds = {type(value) for value in members}
-    if kinds not in ({str}, {int}):
-        return None
-    (kind,) = kinds
-
-    def load(value: Any) -> Any:
-        if type(value) is not kind or value not in members:
-            msg = f"{value!r:.60} is no value of {cls.__name__}"
-            raise Misfit(msg)
-        return members[value]
-
-    values = ", ".join(repr(value) for value in members)
-    return Form(f"enum {cls.__name__}({values})", cls, dump=_exactly(cls, cls.__name__), load=load)
-
-
-def optional_form(inner: Form) -> Form:
-    """Make the form of ``inner | None``."""
-
-    def lifted(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        return lambda value: None if value is None else function(value)
-
-    return Form(
-        f"{inner.signature} | None",
-        inner.shape | None if inner.shape is not Any else Any,
-        dump=lifted(inner.dump),
-        load=lifted(inner.load),
-        build=inner.build and lifted(inner.build),
-        copy=inner.copy and lifted(inner.copy),
-    )
-
-
-def _each(function: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:
-    done: list[Any] = []
-    try:
-        for value in values:
-            done.append(function(value))
-    except Misfit as misfit:
-        raise misfit.under(f"[{len(done)}]") from None
-    return done
-
-
-def sequence_form(cls: type, item: Form) -> Form:
-    """Make the form of ``list[item]`` or ``tuple[item, ...]``."""
-    name = f"list[{item.signature}]" if cls is list else f"tuple[{item.signature}, ...]"
-
-    def checked(value: Any, expected: type) -> Any:
-        if type(value) is not expected:
-            raise Misfit(_expected(name, value))
-        return value
-
-    item_build, item_copy = item.build, item.copy
-    copy: Callable[[Any], Any] | None
-    if item_copy is not None:
-        copy = lambda value: cls(map(item_copy, value))
-    else:
-        copy = list if cls is list else None
-    return Form(
-        name,
-        cls[item.shape] if cls is list else tuple[item.shape, ...],  # type: ignore[index, name-defined]
-        dump=lambda value: _each(item.dump, checked(value, cls)),
-        load=lambda value: cls(_each(item.load, checked(value, list))),
-        build=item_build and (lambda value: cls(_each(item_build, value))),
-        copy=copy,
-    )
-
-
-def fixed_tuple_form(items: tuple[Form, ...]) -> Form:
-    """Make the form of ``tuple[first, second]``."""
-    name = f"tuple[{', '.join(item.signature for item in items) or '()'}]"
-
-    def mapped(functions: list[Callable[[Any], Any]], value: Any, expected: type) -> tuple[Any, ...]:
-        if type(value) is not expected or len(value) != len(functions):
-            raise Misfit(_expected(name, value))
-        return tuple(_each(lambda pair: pair[0](pair[1]), zip(functions, value, strict=True)))
-
-    dumps, loads = [item.dump for item in items], [item.load for item in items]
-    builds, copies = [item.build or _same for item in items], [item.copy or _same for item in items]
-    return Form(
-        name,
-        tuple[tuple(item.shape for item in items)],  # type: ignore[misc]
-        dump=lambda value: mapped(dumps, value, tuple),
-        load=lambda value: mapped(loads, value, list),
-        build=(lambda value: mapped(builds, value, tuple)) if any(item.build for item in items) else None,
-        copy=(lambda value: mapped(copies, value, tuple)) if any(item.copy for item in items) else None,
-    )
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-def set_form(cls: type, item: Form) -> Form:
-    """Make the form of ``set[item]`` or ``frozenset[item]``: a sorted list, so that equal sets give equal text."""
-    name = f"{cls.__name__}[{item.signature}]"
-
-    def dump(value: Any) -> Any:
-        if type(value) is not cls:
-            raise Misfit(_expected(name, value))
-        return sorted([item.dump(one) for one in value], key=_encode)
-
-    def unique(values: list[Any]) -> Any:
-        found = cls(values)
-        if len(found) < len(values):
-            msg = f"a {cls.__name__} holds a value once"
-            raise Misfit(msg)
-        return found
-
-    def load(value: Any) -> Any:
-        if type(value) is not list:
-            raise Misfit(_expected(name, value))
-        return unique(_each(item.load, value))
-
-    item_build = item.build
-    return Form(
-        name,
-        list[item.shape],  # type: ignore[name-defined]
-        dump=dump,
-        load=load,
-        build=unique if item_build is None else lambda value: unique(_each(item_build, value)),
-        copy=set if cls is set else None,
-    )
-
-
-def dict_form(item: Form) -> Form:
-    """Make the form of ``dict[str, item]``."""
-    name = f"dict[str, {item.signature}]"
-
-    def mapped(function: Callable[[Any], Any], value: Any) -> dict[str, Any]:
-        if type(value) is not dict:
-            raise Misfit(_expected(name, value))
-        done: dict[str, Any] = {}
-        for key, one in value.items():
-            if type(key) is not str:
-                raise Misfit(_expected("a str as key", key))
-            try:
-                done[key] = function(one)
-            except Misfit as misfit:
-                raise misfit.under(f"[{key!r}]") from None
-        return done
-
-    item_build, item_copy = item.build, item.copy
-    return Form(
-        name,
-        dict[str, item.shape],  # type: ignore[name-defined]
-        dump=lambda value: mapped(item.dump, value),
-        load=lambda value: mapped(item.load, value),
-        build=item_build and (lambda value: mapped(item_build, value)),
-        copy=dict if item_copy is None else lambda value: mapped(item_copy, value),
-    )

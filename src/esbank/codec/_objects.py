@@ -4,6 +4,9 @@ Reading never runs the class's own code: an object is made without ``__init__`` 
 neither a validator nor a converter can make old data unreadable.
 """
 
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Parsed JSON is of no type that could be known.
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -14,7 +17,7 @@ import msgspec
 from attrs import frozen
 from msgspec import UNSET, UnsetType
 
-from esbank.codec._forms import Form, Misfit
+from esbank.codec._forms import Form, Misfit, expected
 
 __all__ = ["object_form"]
 
@@ -26,27 +29,37 @@ _encode: Final = msgspec.json.Encoder().encode
 class _Field:
     name: str
     form: Form
-    attribute: attrs.Attribute[Any]
+    _default: Any
 
     def default(self, owner: object) -> Any:
         """Return the value of a field that the data do not have."""
-        default = self.attribute.default
-        if default is attrs.NOTHING:
+        if self._default is attrs.NOTHING:
             raise Misfit("it is missing, and the field has no default", self.name)
-        if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
-            return default.factory(owner) if default.takes_self else default.factory()
-        return default
+        if isinstance(self._default, _Factory):
+            return self._default.factory(owner) if self._default.takes_self else self._default.factory()
+        return self._default
+
+
+_Factory: Final[Any] = attrs.Factory
 
 
 def object_form(cls: type, forms: dict[str, Form]) -> Form:
     """Make the form of the attrs class `cls`, given the forms of its fields."""
-    fields = tuple(_Field(a.name, forms[a.name], a) for a in attrs.fields(cls))
-    names = {field.name for field in fields}
+    fields = tuple(_Field(a.name, forms[a.name], a.default) for a in attrs.fields(cls))
+    return Form(
+        signature=f"{cls.__name__}({', '.join(f'{field.name}: {field.form.signature}' for field in fields)})",
+        shape=_shape(cls, fields),
+        dump=_dumper(cls, fields),
+        load=_loader(cls, fields),
+        build=_builder(cls, fields),
+        copy=_copier(cls, fields),
+    )
 
+
+def _dumper(cls: type, fields: tuple[_Field, ...]) -> Callable[[Any], Any]:
     def dump(value: object) -> dict[str, Any]:
         if type(value) is not cls:
-            msg = f"expected {cls.__name__}, got {type(value).__name__} {value!r:.60}"
-            raise Misfit(msg)
+            raise expected(cls.__name__, value)
         plain: dict[str, Any] = {}
         for field in fields:
             try:
@@ -55,31 +68,30 @@ def object_form(cls: type, forms: dict[str, Form]) -> Form:
                 raise misfit.under(field.name) from None
         return plain
 
-    def load(plain: object) -> Any:
+    return dump
+
+
+def _loader(cls: type, fields: tuple[_Field, ...]) -> Callable[[Any], Any]:
+    names = {field.name for field in fields}
+
+    def load(plain: Any) -> Any:
         if type(plain) is not dict:
-            msg = f"expected an object, got {type(plain).__name__} {plain!r:.60}"
-            raise Misfit(msg)
+            raise expected("an object", plain)
         for key in plain:
             if key not in names:
-                msg = f"{cls.__name__} has no such field"
-                raise Misfit(msg, key)
-        made = object.__new__(cls)
+                raise Misfit(f"{cls.__name__} has no such field", key)
+        made: Any = object.__new__(cls)
         for field in fields:
+            if field.name not in plain:
+                _set(made, field.name, field.default(made))
+                continue
             try:
-                value = field.form.load(plain[field.name]) if field.name in plain else UNSET
+                _set(made, field.name, field.form.load(plain[field.name]))
             except Misfit as misfit:
                 raise misfit.under(field.name) from None
-            _set(made, field.name, field.default(made) if value is UNSET else value)
         return made
 
-    return Form(
-        signature=f"{cls.__name__}({', '.join(f'{field.name}: {field.form.signature}' for field in fields)})",
-        shape=_shape(cls, fields),
-        dump=dump,
-        load=load,
-        build=_builder(cls, fields),
-        copy=_copier(cls, fields),
-    )
+    return load
 
 
 def _shape(cls: type, fields: tuple[_Field, ...]) -> type[msgspec.Struct]:
@@ -103,7 +115,7 @@ def _builder(cls: type, fields: tuple[_Field, ...]) -> Callable[[msgspec.Struct]
     new = object.__new__
 
     def build(struct: msgspec.Struct) -> Any:
-        made = new(cls)
+        made: Any = new(cls)
         for (field, name, convert), value in zip(plan, as_tuple(struct), strict=True):
             if value is UNSET:
                 _set(made, name, field.default(made))
@@ -126,7 +138,7 @@ def _copier(cls: type, fields: tuple[_Field, ...]) -> Callable[[Any], Any] | Non
     new = object.__new__
 
     def copy(value: Any) -> Any:
-        made = new(cls)
+        made: Any = new(cls)
         for name, copy_field in plan:
             current = getattr(value, name)
             _set(made, name, current if copy_field is None else copy_field(current))
@@ -144,6 +156,6 @@ def _is_frozen(cls: type) -> bool:
         setattr(object.__new__(cls), fields[0].name, None)
     except attrs.exceptions.FrozenError:
         return True
-    except Exception:
+    except Exception:  # noqa: BLE001 - the class's own code, such as a validator
         return False
     return False

@@ -83,8 +83,7 @@ class EventRegistry:
 
     def _add_source(self, source: type) -> None:
         if not isinstance(source, type):
-            msg = f"a registry is made of classes of events, aggregates or projectors, not {source!r}"
-            raise DefinitionError(msg)
+            raise DefinitionError(f"a registry is made of classes of events, aggregates or projectors, not {source!r}")
         if isinstance(source, _HasEventClasses):
             for cls in source.event_classes():
                 self._add(cls)
@@ -98,24 +97,21 @@ class EventRegistry:
         name = event_type(cls)
         taken = self._by_name.get(name.name)
         if taken is not None:
-            msg = (
+            raise DefinitionError(
                 f"{taken.cls.__qualname__} and {cls.__qualname__} are both stored as {name.name!r}; "
                 "give one of them another name: @event(name=…)"
             )
-            raise DefinitionError(msg)
         form = self._forms.of(cls)
         self._by_class[cls] = self._by_name[name.name] = EventBinding(cls, name, form, reader(form))
 
 
 def _check_event_class(cls: type) -> None:
     if not attrs.has(cls):
-        msg = f"{cls.__qualname__} is no event class: make it one with @attrs.frozen"
-        raise DefinitionError(msg)
+        raise DefinitionError(f"{cls.__qualname__} is no event class: make it one with @attrs.frozen")
     for attribute in attrs.fields(cls):
         if attribute.validator is not None or attribute.converter is not None:
             what = "validator" if attribute.validator is not None else "converter"
-            msg = (
+            raise DefinitionError(
                 f"{cls.__qualname__}.{attribute.name} has a {what}; an event is a fact that must always be readable, "
                 "so check and convert in the command or in the handler"
             )
-            raise DefinitionError(msg)

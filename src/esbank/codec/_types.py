@@ -22,18 +22,10 @@ from typing import (
 import attrs
 
 from esbank._json import check_json
-from esbank.codec._forms import (
-    SCALARS,
-    Form,
-    Misfit,
-    dict_form,
-    enum_form,
-    fixed_tuple_form,
-    optional_form,
-    sequence_form,
-    set_form,
-)
+from esbank.codec._containers import dict_form, fixed_tuple_form, list_form, optional_form, set_form, tuple_form
+from esbank.codec._forms import Form, Misfit, expected
 from esbank.codec._objects import object_form
+from esbank.codec._scalars import SCALARS, enum_form
 from esbank.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -82,8 +74,9 @@ class Forms:
 
     def _of_attrs_class(self, cls: type) -> Form:
         if cls in self._open:
-            msg = f"{cls.__name__} contains itself; keep a list of flat parts, or register a hook for it"
-            raise DefinitionError(msg)
+            raise DefinitionError(
+                f"{cls.__name__} contains itself; keep a list of flat parts, or register a hook for it"
+            )
         self._open.append(cls)
         try:
             hints = _hints(cls)
@@ -92,24 +85,22 @@ class Forms:
                 try:
                     forms[attribute.name] = self.of(hints[attribute.name])
                 except KeyError:
-                    msg = f"{cls.__name__}.{attribute.name} has no type; annotate it"
-                    raise DefinitionError(msg) from None
+                    raise DefinitionError(f"{cls.__name__}.{attribute.name} has no type; annotate it") from None
                 except DefinitionError as error:
-                    msg = f"{cls.__name__}.{attribute.name}: {error}"
-                    raise DefinitionError(msg) from error
+                    raise DefinitionError(f"{cls.__name__}.{attribute.name}: {error}") from error
             return object_form(cls, forms)
         finally:
             self._open.pop()
 
-    def _of_generic(self, annotation: Any) -> Form:
+    def _of_generic(self, annotation: Any) -> Form:  # noqa: PLR0911 - one for each generic
         origin, arguments = get_origin(annotation), get_args(annotation)
         match origin, arguments:
             case _ if origin is Annotated:
                 return self.of(arguments[0])
             case (builtin, (item,)) if builtin is list:
-                return sequence_form(list, self.of(item))
+                return list_form(self.of(item))
             case (builtin, (item, last)) if builtin is tuple and last is ...:
-                return sequence_form(tuple, self.of(item))
+                return tuple_form(self.of(item))
             case (builtin, _) if builtin is tuple:
                 return fixed_tuple_form(tuple(map(self.of, arguments)))
             case (builtin, (item,)) if builtin in {set, frozenset}:
@@ -129,8 +120,7 @@ class Forms:
         if dump is _no_dump and load is _no_load:
             return None
         if dump is _no_dump or load is _no_load:
-            msg = f"{annotation.__name__}: register both a structure and an unstructure hook"
-            raise DefinitionError(msg)
+            raise DefinitionError(f"{annotation.__name__}: register both a structure and an unstructure hook")
         return _hooked_form(annotation, dump, load)
 
 
@@ -138,8 +128,9 @@ def _hints(cls: type) -> dict[str, Any]:
     try:
         return get_type_hints(cls, include_extras=True)
     except NameError as error:
-        msg = f"{cls.__name__}: {error}; its fields' types must be importable at run time, not under TYPE_CHECKING"
-        raise DefinitionError(msg) from error
+        raise DefinitionError(
+            f"{cls.__name__}: {error}; its fields' types must be importable at run time, not under TYPE_CHECKING"
+        ) from error
 
 
 def _unsupported(annotation: Any) -> str:
@@ -155,18 +146,16 @@ def _unsupported(annotation: Any) -> str:
 
 
 def _no_dump(value: object) -> Any:
-    msg = f"no unstructure hook for {type(value).__name__}"
-    raise TypeError(msg)
+    raise TypeError(f"no unstructure hook for {type(value).__name__}")
 
 
-def _no_load(value: object, cls: type) -> Any:
-    msg = f"no structure hook for {cls.__name__}"
-    raise TypeError(msg)
+def _no_load(_value: object, cls: type) -> Any:
+    raise TypeError(f"no structure hook for {cls.__name__}")
 
 
 def _hooked_converter(hooks: Hooks) -> Converter:
     """Make a converter that knows the user's hooks alone, not cattrs' own, which coerce."""
-    from cattrs import Converter
+    from cattrs import Converter  # noqa: PLC0415 - most programs have no hooks, and it is slow to import
 
     converter = Converter()
     converter.register_unstructure_hook_func(lambda _: True, _no_dump)
@@ -178,21 +167,18 @@ def _hooked_converter(hooks: Hooks) -> Converter:
 def _hooked_form(cls: type, unstructure: Callable[[Any], Any], structure: Callable[[Any, Any], Any]) -> Form:
     def dump(value: Any) -> Any:
         if type(value) is not cls:
-            msg = f"expected {cls.__name__}, got {type(value).__name__} {value!r:.60}"
-            raise Misfit(msg)
+            raise expected(cls.__name__, value)
         plain = unstructure(value)
         try:
             check_json(plain)
         except ValueError as error:
-            msg = f"the hook for {cls.__name__} must return what JSON can say: {error}"
-            raise Misfit(msg) from error
+            raise Misfit(f"the hook for {cls.__name__} must return what JSON can say: {error}") from error
         return plain
 
     def load(plain: Any) -> Any:
         try:
             return structure(plain, cls)
         except Exception as error:
-            msg = f"the hook for {cls.__name__} refuses {plain!r:.60}: {error!r}"
-            raise Misfit(msg) from error
+            raise Misfit(f"the hook for {cls.__name__} refuses {plain!r:.60}: {error!r}") from error
 
     return Form(f"hook {cls.__name__}", Any, dump=dump, load=load, build=load, copy=deepcopy)

@@ -6,13 +6,12 @@ import os
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 import msgspec
 from attrs import Attribute, field, fields, frozen
 from attrs.validators import instance_of
-from typing import Self
 
 from esbank._json import Json, check_json
 from esbank._light import light
@@ -38,18 +37,19 @@ def _in_utc(value: datetime | None) -> datetime | None:
     if value is None:
         return None
     if not isinstance(value, datetime):
-        msg = f"occurred_at must be a datetime, not {value!r}"
-        raise TypeError(msg)
+        raise TypeError(f"occurred_at must be a datetime, not {value!r}")
     if value.tzinfo is None or value.utcoffset() is None:
-        msg = f"occurred_at must know its time zone, as in datetime.now(UTC): {value!r}"
-        raise ValueError(msg)
+        raise ValueError(f"occurred_at must know its time zone, as in datetime.now(UTC): {value!r}")
     return value.astimezone(UTC)
 
 
-def _optional_text(instance: object, attribute: Attribute[str | None], value: object) -> None:
+def _optional_text(_instance: object, attribute: Attribute[str | None], value: object) -> None:
     if value is not None and not isinstance(value, str):
-        msg = f"{attribute.name} must be a str or None, not {value!r}"
-        raise TypeError(msg)
+        raise TypeError(f"{attribute.name} must be a str or None, not {value!r}")
+
+
+def _as_dict(value: Mapping[str, Json]) -> dict[str, Json]:
+    return dict(value)
 
 
 @frozen
@@ -65,7 +65,7 @@ class Metadata:
     causation_id: str | None = field(default=None, validator=_optional_text)
     actor: str | None = field(default=None, validator=_optional_text)
     occurred_at: datetime | None = field(default=None, converter=_in_utc)
-    extra: Mapping[str, Json] = field(factory=dict, converter=dict, hash=False)
+    extra: Mapping[str, Json] = field(factory=dict[str, Json], converter=_as_dict, hash=False)
     command_id: str | None = field(default=None, validator=_optional_text, kw_only=True)
     command_fingerprint: str | None = field(default=None, validator=_optional_text, kw_only=True)
 
@@ -82,8 +82,7 @@ class Metadata:
         try:
             return msgspec.json.encode(known).decode()
         except UnicodeEncodeError as error:
-            msg = f"metadata must not contain a lone surrogate: {error}"
-            raise ValueError(msg) from error
+            raise ValueError(f"metadata must not contain a lone surrogate: {error}") from error
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -109,25 +108,22 @@ NO_METADATA: Final = Metadata()
 _JSON_TEXT: Final = msgspec.json.Decoder(msgspec.Raw)
 
 
-def _is_event_type(instance: object, attribute: Attribute[str], value: object) -> None:
+def _is_event_type(_instance: object, _attribute: Attribute[str], value: object) -> None:
     check_text("an event's type", value)
 
 
-def _is_json_text(instance: object, attribute: Attribute[str], value: object) -> None:
+def _is_json_text(_instance: object, _attribute: Attribute[str], value: object) -> None:
     if not isinstance(value, str):
-        msg = f"an event's data must be JSON text, not {value!r}"
-        raise TypeError(msg)
+        raise TypeError(f"an event's data must be JSON text, not {value!r}")
     try:
         _JSON_TEXT.decode(value)
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
-        msg = f"an event's data must be JSON text: {error}: {value[:60]!r}"
-        raise ValueError(msg) from error
+        raise ValueError(f"an event's data must be JSON text: {error}: {value[:60]!r}") from error
 
 
-def _is_schema_version(instance: object, attribute: Attribute[int], value: object) -> None:
+def _is_schema_version(_instance: object, _attribute: Attribute[int], value: object) -> None:
     if type(value) is not int or value < 1:
-        msg = f"a schema version is 1 or more, not {value!r}"
-        raise ValueError(msg)
+        raise ValueError(f"a schema version is 1 or more, not {value!r}")
 
 
 @frozen

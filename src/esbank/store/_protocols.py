@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
 from uuid import UUID
 
 from attrs import field, frozen
-from typing import Self
 
 from esbank.store._events import NewEvent, StoredEvent
 from esbank.store._streams import ExpectedVersion, StreamId

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, Self, TypeAlias
 
 from attrs import frozen
-from typing import Self
 
 __all__ = ["ANY_VERSION", "NO_STREAM", "STREAM_EXISTS", "ExpectedVersion", "StreamId", "check_text", "is_expected"]
 
@@ -16,17 +15,13 @@ _MAX_STREAM_BYTES: Final = 512
 def check_text(name: str, text: object) -> None:
     """Refuse what is no text that every backend can hold, with a ``TypeError`` or a ``ValueError``."""
     if not isinstance(text, str):
-        msg = f"{name} must be a str, not {text!r}"
-        raise TypeError(msg)
+        raise TypeError(f"{name} must be a str, not {text!r}")
     if not text:
-        msg = f"{name} must not be empty"
-        raise ValueError(msg)
+        raise ValueError(f"{name} must not be empty")
     if "\0" in text:
-        msg = f"{name} must not contain a NUL: {text!r}"
-        raise ValueError(msg)
+        raise ValueError(f"{name} must not contain a NUL: {text!r}")
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        msg = f"{name} must not contain a lone surrogate: {text!r}"
-        raise ValueError(msg)
+        raise ValueError(f"{name} must not contain a lone surrogate: {text!r}")
 
 
 @frozen(order=True)
@@ -44,19 +39,16 @@ class StreamId:
         check_text("a stream's category", self.category)
         check_text("a stream's key", self.key)
         if "-" in self.category:
-            msg = f"a stream's category must not contain '-': {self.category!r}"
-            raise ValueError(msg)
+            raise ValueError(f"a stream's category must not contain '-': {self.category!r}")
         if len(str(self).encode()) > _MAX_STREAM_BYTES:
-            msg = f"a stream's name has at most {_MAX_STREAM_BYTES} bytes of UTF-8: {str(self)[:60]!r}…"
-            raise ValueError(msg)
+            raise ValueError(f"a stream's name has at most {_MAX_STREAM_BYTES} bytes of UTF-8: {str(self)[:60]!r}…")
 
     @classmethod
     def parse(cls, name: str) -> Self:
         """Read a name as ``str()`` writes it: the category ends at the first ``-``."""
         category, dash, key = name.partition("-")
         if not dash:
-            msg = f"{name!r} is no stream name: write it as category-key"
-            raise ValueError(msg)
+            raise ValueError(f"{name!r} is no stream name: write it as category-key")
         return cls(category, key)
 
     def __str__(self) -> str:

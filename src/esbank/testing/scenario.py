@@ -37,7 +37,9 @@ def raises(error: type[Exception], **attributes: object) -> Raises:
 
 
 class Scenario(Generic[A_co]):
-    """Tests one class of aggregates, with nothing but itself::
+    """Tests one class of aggregates, with nothing but itself.
+
+    ::
 
         Scenario(BankAccount).given(opened).when(Withdraw(Decimal(5))).then(raises(InsufficientFunds))
 
@@ -77,7 +79,7 @@ class Given(Generic[C, E]):
                 self._execute(command, events)
         except AssertionError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever the domain refuses with
             return Outcome([], error)
         return Outcome(events, None)
 
@@ -94,11 +96,10 @@ class Given(Generic[C, E]):
 
     def _check_unchanged(self, before: Aggregate[C, E], command: C) -> None:
         if self._state != before:
-            msg = (
+            raise AssertionError(
                 f"handling {command!r} changed the state itself; only events may, in a method marked @applies:\n"
                 f"{_difference(before, self._state)}"
             )
-            raise AssertionError(msg)
 
 
 class Outcome(Generic[E]):
@@ -113,21 +114,22 @@ class Outcome(Generic[E]):
         refusals = [one for one in expected if isinstance(one, Raises)]
         if refusals:
             if len(expected) > 1:
-                msg = "a refusal comes alone: nothing is stored then, so expect no events beside it"
-                raise ValueError(msg)
+                raise ValueError("a refusal comes alone: nothing is stored then, so expect no events beside it")
             self._check_refusal(refusals[0])
             return
         if self._error is not None:
             msg = f"expected {_plural(expected)}, but it was refused: {self._error!r}"
             raise AssertionError(msg) from self._error
         if self._events != list(expected):
-            msg = f"the events are not those expected (-), but (+):\n{_difference(list(expected), self._events)}"
-            raise AssertionError(msg)
+            raise AssertionError(
+                f"the events are not those expected (-), but (+):\n{_difference(list(expected), self._events)}"
+            )
 
     def _check_refusal(self, expected: Raises) -> None:
         if self._error is None:
-            msg = f"expected {expected.error.__name__}, but it gave {_plural(self._events)}: {self._events!r}"
-            raise AssertionError(msg)
+            raise AssertionError(
+                f"expected {expected.error.__name__}, but it gave {_plural(self._events)}: {self._events!r}"
+            )
         if type(self._error) is not expected.error:
             msg = f"expected {expected.error.__name__}, but it was refused with {self._error!r}"
             raise AssertionError(msg) from self._error
@@ -146,11 +148,10 @@ def _stored_and_read(codec: EventCodec, event: E) -> E:
     stored = StoredEvent(
         StreamId("Scenario", "1"), 1, 1, new.event_id, new.type, new.schema_version, new.data, new.metadata, 0
     )
-    read = codec.decode(stored)
+    read = cast("E", codec.decode(stored))
     if read != event:
-        msg = f"{event!r} does not survive being stored:\n{_difference(event, read)}"
-        raise AssertionError(msg)
-    return cast("E", read)
+        raise AssertionError(f"{event!r} does not survive being stored:\n{_difference(event, read)}")
+    return read
 
 
 def _difference(expected: object, actual: object) -> str:

@@ -1,0 +1,129 @@
+"""The forms of single values: numbers, texts, moments, enums."""
+
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# Parsed JSON is of no type that could be known.
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import msgspec
+
+from esbank.codec._forms import Form, Misfit, expected
+
+__all__ = ["SCALARS", "enum_form"]
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def _exactly(cls: type, name: str) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if type(value) is not cls:
+            raise expected(name, value)
+        return value
+
+    return check
+
+
+def _scalar(cls: type, name: str) -> Form:
+    check = _exactly(cls, name)
+    return Form(signature=name, shape=cls, dump=check, load=check)
+
+
+def _check_float(value: Any) -> Any:
+    if type(value) is not float:
+        raise expected("float", value)
+    if not math.isfinite(value):
+        raise Misfit(f"a float must be finite, not {value!r}")
+    return value
+
+
+def _check_decimal(value: Any) -> Any:
+    if type(value) is not Decimal:
+        raise expected("Decimal", value)
+    return _finite(value)
+
+
+def _finite(value: Decimal) -> Decimal:
+    if not value.is_finite():
+        raise Misfit(f"a Decimal must be finite, not {value}")
+    return value
+
+
+_DECIMAL: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([Ee][+-]?[0-9]+)?")
+
+
+def _load_decimal(value: Any) -> Any:
+    if type(value) is not str:
+        raise expected("a Decimal as text", value)
+    if not _DECIMAL.fullmatch(value):
+        raise Misfit(f"{value!r:.60} is no finite Decimal")
+    return _finite(Decimal(value))
+
+
+def _check_datetime(value: Any) -> Any:
+    if type(value) is not datetime:
+        raise expected("datetime", value)
+    offset = value.utcoffset()
+    if offset is None:
+        raise Misfit(f"a datetime must know its time zone, as in datetime.now(UTC): {value!r}")
+    if offset.seconds % 60 or offset.microseconds:
+        raise Misfit(f"a UTC offset has whole minutes; convert to UTC: {value!r}")
+    return value
+
+
+_BEYOND_MICROSECONDS: Final = re.compile(r"\.\d{7}")
+
+
+def _from_text(cls: type, shape: Any) -> Callable[[Any], Any]:
+    decoder = msgspec.json.Decoder(shape)
+
+    def load(value: Any) -> Any:
+        if type(value) is not str:
+            raise expected(f"a {cls.__name__} as text", value)
+        if _BEYOND_MICROSECONDS.search(value):
+            raise Misfit(f"{value!r:.60} is finer than a microsecond")
+        try:
+            return decoder.decode(_encode(value))
+        except (msgspec.DecodeError, UnicodeEncodeError) as error:
+            raise Misfit(f"{value!r:.60} is no {cls.__name__}: {error}") from error
+
+    return load
+
+
+_AWARE: Final = Annotated[datetime, msgspec.Meta(tz=True)]
+
+SCALARS: Final[dict[Any, Form]] = {
+    str: _scalar(str, "str"),
+    int: _scalar(int, "int"),
+    bool: _scalar(bool, "bool"),
+    type(None): _scalar(type(None), "None"),
+    float: Form("float", float, dump=_check_float, load=_check_float),
+    Decimal: Form("Decimal", Decimal, dump=_check_decimal, load=_load_decimal, build=_finite),
+    UUID: Form("UUID", UUID, dump=_exactly(UUID, "UUID"), load=_from_text(UUID, UUID)),
+    datetime: Form("datetime", _AWARE, dump=_check_datetime, load=_from_text(datetime, _AWARE)),
+    date: Form("date", date, dump=_exactly(date, "date"), load=_from_text(date, date)),
+}
+
+
+def enum_form(cls: type[Enum]) -> Form | None:
+    """Make the form of an enum whose values are all str or all int; None for any other."""
+    members: dict[Any, Enum] = {member.value: member for member in cls}
+    kind = type(next(iter(members), None))
+    if kind not in {str, int} or any(type(value) is not kind for value in members):
+        return None
+
+    def load(value: Any) -> Any:
+        if type(value) is not kind or value not in members:
+            raise Misfit(f"{value!r:.60} is no value of {cls.__name__}")
+        return members[value]
+
+    values = ", ".join(repr(value) for value in members)
+    return Form(f"enum {cls.__name__}({values})", cls, dump=_exactly(cls, cls.__name__), load=load)
