@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 """What JSON can say."""
@@ -12,7 +12,7 @@ Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json
 
 def check_json(value: Any, path: str = "") -> None:  # noqa: ANN401 - it checks any value
     """Raise ``ValueError`` that names the path for whatever JSON would lose or bend: NaN, other keys, other types."""
-    kind: Any = type(value)
+    kind = cast("object", type(value))
     if kind in _PLAIN:
         return
     if kind is float:

@@ -178,8 +178,8 @@ class Repository(Generic[A_co]):
         for attempt in range(1, attempts + 1):
             try:
                 executed = self._attempt(stream, replayed, order)
-            except ConcurrencyError:
-                if attempt == attempts:
+            except ConcurrencyError as error:
+                if attempt == attempts or error.expected == order.expected_version:
                     raise
             except DuplicateEvent:
                 # A racer with the same command id was faster, so the next attempt finds its outcome.

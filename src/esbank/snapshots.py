@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from attrs import field, frozen
+from typing_extensions import override
 
 __all__ = ["EveryNEvents", "NoSnapshots", "SnapshotPolicy"]
 
@@ -30,6 +31,7 @@ class _Either(SnapshotPolicy):
     first: SnapshotPolicy
     second: SnapshotPolicy
 
+    @override
     def is_due(self, *, last: int, version: int, events: Sequence[object]) -> bool:
         return self.first.is_due(last=last, version=version, events=events) or self.second.is_due(
             last=last, version=version, events=events
@@ -47,7 +49,8 @@ class EveryNEvents(SnapshotPolicy):
 
     n: int = field(validator=_positive)
 
-    def is_due(self, *, last: int, version: int, events: Sequence[object]) -> bool:  # noqa: ARG002 - the policies share it
+    @override
+    def is_due(self, *, last: int, version: int, events: Sequence[object]) -> bool:
         """Tell whether `n` events have come since the snapshot at hand."""
         return version - last >= self.n
 
@@ -56,6 +59,7 @@ class EveryNEvents(SnapshotPolicy):
 class NoSnapshots(SnapshotPolicy):
     """Take none: right for streams that stay short."""
 
-    def is_due(self, *, last: int, version: int, events: Sequence[object]) -> bool:  # noqa: ARG002 - the policies share it
+    @override
+    def is_due(self, *, last: int, version: int, events: Sequence[object]) -> bool:
         """Say no."""
         return False

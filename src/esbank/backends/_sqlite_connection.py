@@ -26,11 +26,11 @@ class Connection:
     Every error of the driver leaves as a ``StorageError`` that says what to do, with the driver's as its cause.
     """
 
-    def __init__(self, path: str, *, timeout: float = 0.0) -> None:
+    def __init__(self, path: str, *, timeout: float, is_uri: bool = False) -> None:
         self._name = path
         try:
             self._raw = sqlite3.connect(
-                path, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=256
+                path, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=256, uri=is_uri
             )
         except sqlite3.Error as error:
             raise self._error(error) from error
@@ -130,8 +130,14 @@ def _advice(error: sqlite3.Error, path: str) -> str:
 class SQLiteTransaction:
     """An open transaction on views: implements ``esbank.store.Transaction``."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, store: str) -> None:
         self._connection = connection
+        self._store = store
+        self._has_ended = False
+
+    def end(self) -> None:
+        """Take no more statements."""
+        self._has_ended = True
 
     @property
     def dialect(self) -> Literal["sqlite", "postgresql"]:
@@ -140,13 +146,18 @@ class SQLiteTransaction:
 
     def execute(self, sql: str, parameters: Mapping[str, SqlValue] | None = None, /) -> Rows:
         """Execute one statement with ``:name`` parameters; return its rows, if any."""
-        check_statement(sql)
+        self._check(sql)
         return self._connection.rows(sql, parameters or {})
 
     def executemany(self, sql: str, parameters: Iterable[Mapping[str, SqlValue]], /) -> None:
         """Execute one statement for each set of ``:name`` parameters."""
-        check_statement(sql)
+        self._check(sql)
         self._connection.many(sql, parameters)
+
+    def _check(self, sql: str) -> None:
+        if self._has_ended:
+            raise StorageError(self._store, "the transaction has ended; execute statements inside its with block")
+        _check_statement(sql)
 
 
 _ENDS_TRANSACTION: Final = re.compile(
@@ -155,7 +166,7 @@ _ENDS_TRANSACTION: Final = re.compile(
 
 
 @lru_cache(maxsize=1024)
-def check_statement(sql: str) -> None:
+def _check_statement(sql: str) -> None:
     """Refuse a statement that would take the transaction out of the hands of whoever opened it."""
     found = _ENDS_TRANSACTION.match(sql)
     if found:

@@ -1,4 +1,4 @@
-"""The connections of one process to one SQLite file: a writer that threads take in turns, and readers beside it."""
+"""The connections of one process to one SQLite database: a writer that threads take in turns, and readers beside it."""
 
 from __future__ import annotations
 
@@ -6,43 +6,39 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Final, Literal
+from typing import Final
 
-from esbank.backends._sqlite_connection import Connection
-from esbank.backends._sqlite_schema import migrate
+from esbank.backends._sqlite_connection import Connection, SQLiteTransaction
 from esbank.errors import StorageError, StoreClosed, UnknownOutcome
+from esbank.store import Transaction
 
-__all__ = ["Database", "Durability"]
-
-Durability = Literal["full", "normal"]
+__all__ = ["Database"]
 
 _MOST_IDLE_READERS: Final = 8
 
 
 class Database:
-    """One SQLite file in WAL mode.
+    """One SQLite database, in a file or in memory.
+
+    `connect` opens a connection, and `prepare_writer` sets the writer's up.
 
     Writing threads queue for the one writer: SQLite has one write lock, and waiting for it in line is faster than
     trying again and again. Readers see what is committed, and wait for nobody.
     """
 
-    def __init__(self, path: str, *, durability: Durability, busy_timeout: float) -> None:
-        self._path = path
-        self._durability = durability
-        self._busy_timeout = busy_timeout
+    def __init__(
+        self, name: str, connect: Callable[[], Connection], prepare_writer: Callable[[Connection], object]
+    ) -> None:
+        self._name = name
+        self._connect = connect
+        self._prepare_writer = prepare_writer
         self._closed = False
         self._writer: Connection | None = None
         self._readers: deque[Connection] = deque()
         self._write_lock = threading.Lock()
         self._writing_thread: int | None = None
-        writer = self._open()
-        try:
-            writer.use_write_ahead_log(patience=busy_timeout)
-            self.identity = migrate(writer, path)
-        finally:
-            writer.close()
         _open_databases.add(self)
 
     @contextmanager
@@ -50,7 +46,7 @@ class Database:
         """Open a write transaction; commit when the block ends, roll back when it raises."""
         if self._writing_thread == threading.get_ident():
             raise StorageError(
-                self._path, "a transaction is open in this thread already: a projector must not append or begin another"
+                self._name, "a transaction is open in this thread already: a projector must not append or begin another"
             )
         with self._write_lock:
             connection = self._writer_connection()
@@ -65,6 +61,16 @@ class Database:
                     connection.rollback()
 
     @contextmanager
+    def view_transaction(self) -> Generator[Transaction]:
+        """Open a write transaction for the tables of views."""
+        with self.write() as connection:
+            transaction = SQLiteTransaction(connection, self._name)
+            try:
+                yield transaction
+            finally:
+                transaction.end()
+
+    @contextmanager
     def read(self) -> Generator[Connection]:
         """Borrow a connection to read with."""
         self.check_open()
@@ -72,7 +78,7 @@ class Database:
         try:
             connection = readers.pop()
         except IndexError:
-            connection = self._open()
+            connection = self._connect()
             connection.rows("PRAGMA query_only=ON")
         try:
             yield connection
@@ -95,7 +101,7 @@ class Database:
     def check_open(self) -> None:
         """Raise ``StoreClosed`` once `close` was called."""
         if self._closed:
-            raise StoreClosed(self._path)
+            raise StoreClosed(self._name)
 
     @property
     def closed(self) -> bool:
@@ -118,25 +124,22 @@ class Database:
     def _writer_connection(self) -> Connection:
         self.check_open()
         if self._writer is None:
-            self._writer = self._open()
-            self._writer.rows(f"PRAGMA synchronous={self._durability}")
+            self._writer = self._connect()
+            self._prepare_writer(self._writer)
         return self._writer
 
     def _close_readers(self) -> None:
         while self._readers:
             self._readers.pop().close()
 
-    def _open(self) -> Connection:
-        return Connection(self._path, timeout=self._busy_timeout)
-
     def _commit(self, connection: Connection) -> None:
         if connection is not self._writer:
-            raise StorageError(self._path, "the process was forked inside a transaction; it commits in the parent only")
+            raise StorageError(self._name, "the process was forked inside a transaction; it commits in the parent only")
         try:
             connection.rows("COMMIT")
         except StorageError as error:
             problem = f"the commit failed ({error.problem}); repeat the very same append to learn whether it was stored"
-            raise UnknownOutcome(self._path, problem) from error.__cause__
+            raise UnknownOutcome(self._name, problem) from error.__cause__
 
 
 _open_databases: weakref.WeakSet[Database] = weakref.WeakSet()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Self
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Final, Self
 from uuid import UUID, uuid4
 
 from attrs import define, field
@@ -20,8 +20,9 @@ from esbank.backends._appends import (
     repeated,
     results,
 )
-from esbank.backends._sqlite_connection import Connection, SQLiteTransaction
-from esbank.errors import DuplicateEvent, StorageError, StoreClosed, StreamNotFound
+from esbank.backends._sqlite_connection import Connection
+from esbank.backends._sqlite_database import Database
+from esbank.errors import DuplicateEvent, StoreClosed, StreamNotFound
 from esbank.store import (
     AppendResult,
     ExpectedVersion,
@@ -37,6 +38,9 @@ from esbank.store import (
 )
 
 __all__ = ["MemoryEventStore"]
+
+
+_PATIENCE: Final = 30.0
 
 
 @define
@@ -62,7 +66,14 @@ class MemoryEventStore:
         self._first_of_append: list[int] = []
         self._streams: dict[StreamId, _Stream] = {}
         self._snapshots: dict[StreamId, Snapshot] = {}
-        self._views = _Views()
+        # "memdb" is SQLite's way to share a database in memory between connections, so that a reader sees what is
+        # committed while a transaction is open.
+        path = f"file:/esbank-{self._identity}?vfs=memdb"
+        self._views = Database(
+            "MemoryEventStore",
+            connect=lambda: Connection(path, timeout=_PATIENCE, is_uri=True),
+            prepare_writer=lambda _: None,
+        )
         self._closed = False
 
     @property
@@ -160,17 +171,16 @@ class MemoryEventStore:
         self._check_open()
         return self._snapshots.get(stream)
 
-    @contextmanager
-    def view_transaction(self) -> Generator[Transaction]:
-        """Open a transaction on the views; commit when the block ends, roll back when it raises."""
+    def view_transaction(self) -> AbstractContextManager[Transaction]:
+        """Open a transaction that excludes every other writer; commit when the block ends, roll back when it raises."""
         self._check_open()
-        with self._views.transaction() as transaction:
-            yield transaction
+        return self._views.view_transaction()
 
     def query(self, sql: str, parameters: Mapping[str, SqlValue] | None = None, /) -> Rows:
-        """Read from the views."""
+        """Read what is committed."""
         self._check_open()
-        return self._views.query(sql, parameters or {})
+        with self._views.read() as connection:
+            return connection.rows(sql, parameters or {})
 
     def close(self) -> None:
         """Forget everything."""
@@ -250,41 +260,3 @@ class MemoryEventStore:
                 continue
             returned += 1
             yield event
-
-
-class _Views:
-    """The views of a memory store: one in-memory SQLite, used by one thread at a time."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._connection: Connection | None = None
-
-    @contextmanager
-    def transaction(self) -> Generator[Transaction]:
-        with self._lock:
-            connection = self._open()
-            if connection.in_transaction:
-                raise StorageError(
-                    "MemoryEventStore", "a view transaction is open in this thread already; use that one"
-                )
-            connection.rows("BEGIN")
-            try:
-                yield SQLiteTransaction(connection)
-            except BaseException:
-                connection.rollback()
-                raise
-            connection.rows("COMMIT")
-
-    def query(self, sql: str, parameters: Mapping[str, SqlValue]) -> Rows:
-        with self._lock:
-            return self._open().rows(sql, parameters)
-
-    def close(self) -> None:
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-
-    def _open(self) -> Connection:
-        if self._connection is None:
-            self._connection = Connection(":memory:")
-        return self._connection

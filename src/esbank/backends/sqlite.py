@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Final, Self
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Final, Literal, Self
 from uuid import UUID
 
 from esbank.backends._appends import (
@@ -19,8 +19,9 @@ from esbank.backends._appends import (
     repeated,
     results,
 )
-from esbank.backends._sqlite_connection import Connection, ConstraintError, SQLiteTransaction
-from esbank.backends._sqlite_database import Database, Durability
+from esbank.backends._sqlite_connection import Connection, ConstraintError
+from esbank.backends._sqlite_database import Database
+from esbank.backends._sqlite_schema import migrate
 from esbank.errors import ConcurrencyError, DuplicateEvent, StreamNotFound
 from esbank.store import (
     AppendResult,
@@ -83,7 +84,7 @@ class SQLiteEventStore:
         self,
         path: str | os.PathLike[str],
         *,
-        durability: Durability = "full",
+        durability: Literal["full", "normal"] = "full",
         busy_timeout: float = 30.0,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -93,12 +94,17 @@ class SQLiteEventStore:
         if durability not in {"full", "normal"}:
             raise ValueError(f'durability is "full" or "normal", not {durability!r}')
         self._clock = clock
-        self._database = Database(self._path, durability=durability, busy_timeout=busy_timeout)
+        self._identity = _prepare_file(self._path, busy_timeout)
+        self._database = Database(
+            self._path,
+            connect=lambda: Connection(self._path, timeout=busy_timeout),
+            prepare_writer=lambda writer: writer.rows(f"PRAGMA synchronous={durability}"),
+        )
 
     @property
     def identity(self) -> str:
         """Which store this is: a random text made with the file."""
-        return self._database.identity
+        return self._identity
 
     def append(
         self, stream: StreamId, events: Sequence[NewEvent], *, expected_version: ExpectedVersion
@@ -212,11 +218,9 @@ class SQLiteEventStore:
         ((version, event_id, store, schema, state),) = rows
         return Snapshot(stream, version, UUID(bytes=event_id), store, schema, state)
 
-    @contextmanager
-    def view_transaction(self) -> Generator[Transaction]:
+    def view_transaction(self) -> AbstractContextManager[Transaction]:
         """Open a transaction that excludes every other writer; commit when the block ends, roll back when it raises."""
-        with self._database.write() as connection:
-            yield SQLiteTransaction(connection)
+        return self._database.view_transaction()
 
     def query(self, sql: str, parameters: Mapping[str, SqlValue] | None = None, /) -> Rows:
         """Read what is committed, without waiting for a writer."""
@@ -325,6 +329,16 @@ class SQLiteEventStore:
             after = rows[-1][0]
 
 
+def _prepare_file(path: str, busy_timeout: float) -> str:
+    """Make the file a store, or bring it up to date; return its identity."""
+    connection = Connection(path, timeout=busy_timeout)
+    try:
+        connection.use_write_ahead_log(patience=busy_timeout)
+        return migrate(connection, path)
+    finally:
+        connection.close()
+
+
 def _head_of_stream(connection: Connection, stream: StreamId) -> tuple[int | None, int]:
     """Return the row of a stream, None when there is none, and the version it is at."""
     rows = connection.rows(_HEAD_OF_STREAM, (stream.category, stream.key))
@@ -332,11 +346,11 @@ def _head_of_stream(connection: Connection, stream: StreamId) -> tuple[int | Non
 
 
 def _add_stream(connection: Connection, stream: StreamId) -> int:
-    rows = connection.rows(
-        "INSERT INTO esbank_streams (category, key) VALUES (?, ?) RETURNING stream", (stream.category, stream.key)
+    ((row,),) = connection.rows("SELECT coalesce(max(stream), 0) + 1 FROM esbank_streams")
+    connection.rows(
+        "INSERT INTO esbank_streams (stream, category, key) VALUES (?, ?, ?)", (row, stream.category, stream.key)
     )
-    row: int = rows[0][0]
-    return row
+    return int(row)
 
 
 def _find_repeat(connection: Connection, appends: Sequence[StreamAppend]) -> tuple[AppendResult, ...] | None:

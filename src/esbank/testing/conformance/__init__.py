@@ -1,0 +1,79 @@
+"""The suite that every event store must pass, for whoever writes one.
+
+A backend's test is a class of three lines and a fixture that gives each test a fresh, empty store::
+
+    class TestMyEventStore(EventStoreConformance):
+        has_views = False
+
+        @pytest.fixture
+        def store(self, tmp_path: Path) -> Iterator[MyEventStore]:
+            with MyEventStore(tmp_path / "events") as store:
+                yield store
+
+Every promise of ``esbank.store.EventStore`` is a test, named as a sentence. Optional capabilities are flags: what a
+store does not claim is skipped, and what it claims it must have. What is a backend's own (crashes, a full disk, several
+processes) is for tests of its own. The suite needs pytest and nothing else.
+
+Rails Event Store's ``event_repository_lint.rb`` and fsspec's ``tests/abstract`` are models.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+
+pytest.register_assert_rewrite(
+    *(
+        f"{__name__}.{module}"
+        for module in (
+            "_appends",
+            "_closing",
+            "_given",
+            "_many",
+            "_races",
+            "_reads",
+            "_repeats",
+            "_snapshots",
+            "_stored",
+            "_views",
+        )
+    )
+)
+
+# Below what they wait for: pytest explains a failed assert only in modules it was told of before they are imported.
+from esbank.testing.conformance._appends import Appends  # noqa: E402
+from esbank.testing.conformance._closing import Closing  # noqa: E402
+from esbank.testing.conformance._many import AppendsToManyStreams  # noqa: E402
+from esbank.testing.conformance._races import Races  # noqa: E402
+from esbank.testing.conformance._reads import Reads, ReadsOfTheLog  # noqa: E402
+from esbank.testing.conformance._repeats import Repeats  # noqa: E402
+from esbank.testing.conformance._snapshots import Snapshots  # noqa: E402
+from esbank.testing.conformance._stored import StoredEvents, StreamNames  # noqa: E402
+from esbank.testing.conformance._views import Views  # noqa: E402
+
+__all__ = ["EventStoreConformance"]
+
+
+class EventStoreConformance(
+    Appends,
+    AppendsToManyStreams,
+    Repeats,
+    Reads,
+    ReadsOfTheLog,
+    StoredEvents,
+    StreamNames,
+    Races,
+    Snapshots,
+    Views,
+    Closing,
+):
+    """Subclass it, name the class ``Test…``, and give it a fixture ``store``: a fresh and empty ``EventStore``.
+
+    The fixture closes the store afterwards, also when a test has closed it already.
+    """
+
+    has_snapshots: ClassVar[bool] = True
+    """Whether the store keeps snapshots: it is a ``SnapshotStore``."""
+    has_views: ClassVar[bool] = True
+    """Whether the store keeps views: it is a ``ViewStore``."""
