@@ -71,11 +71,10 @@ class Loader(Generic[A]):
         replayed.is_fresh = True
         return replayed.version != before
 
-    def advance(self, replayed: Replayed[A], stored: Sequence[StoredEvent]) -> None:
-        """Fold what was just appended, and take a snapshot when it is time for one."""
-        events = [self._codec.decode(event) for event in stored]
-        for event in events:
-            replayed.state.apply(event)
+    def advance(self, replayed: Replayed[A], events: Sequence[object], stored: Sequence[StoredEvent]) -> None:
+        """Fold the events that were just appended, as stored, and take a snapshot when it is time for one."""
+        for envelope in map(self._codec.envelope_of, events, stored):
+            replayed.state.apply(envelope.event)
         replayed.version = stored[-1].version
         # Another process may append from now on.
         replayed.is_fresh = False

@@ -16,14 +16,15 @@ __all__ = ["Checkpoint", "View", "check_identifier"]
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _SHADOW: Final = "__rebuild"
+_RESERVED: Final = ("esbank_", "sqlite_", "event_log")
 
 
 def check_identifier(owner: str, name: str) -> None:
     """Refuse a table's or an index's name that is not a plain one, or that esbank or SQLite keep for themselves."""
-    if not _IDENTIFIER.fullmatch(name) or name.lower().startswith(("esbank_", "sqlite_")) or name.endswith(_SHADOW):
+    if not _IDENTIFIER.fullmatch(name) or name.lower().startswith(_RESERVED) or name.endswith(_SHADOW):
         raise DefinitionError(
             f"{owner}: {name!r} cannot name a table or an index; take letters, digits and '_', "
-            f"neither esbank_… nor sqlite_… nor …{_SHADOW}"
+            f"neither esbank_…, sqlite_…, event_log nor …{_SHADOW}"
         )
 
 
@@ -62,10 +63,9 @@ class View:
         """Write the checkpoint, in the transaction that changes the tables."""
         tx.execute(
             """
-            INSERT INTO esbank_checkpoints (projector, store, position, stream, event_id)
-            VALUES (:projector, :store, :position, :stream, :event_id)
-            ON CONFLICT (projector) DO UPDATE SET store = excluded.store, position = excluded.position,
-                stream = excluded.stream, event_id = excluded.event_id
+            UPDATE esbank_checkpoints
+            SET store = :store, position = :position, stream = :stream, event_id = :event_id
+            WHERE projector = :projector
             """,
             {
                 "projector": self._physical(self.projector),
@@ -76,8 +76,17 @@ class View:
             },
         )
 
-    def create(self, tx: Transaction) -> None:
-        """Make the tables and their indexes, empty."""
+    def create(self, tx: Transaction, checkpoint: Checkpoint) -> None:
+        """Make the tables and their indexes, empty, and the checkpoint, which also tells whose they are."""
+        tx.execute(
+            "INSERT INTO esbank_checkpoints (projector, tables, store) VALUES (:projector, :tables, :store)",
+            {
+                "projector": self._physical(self.projector),
+                "tables": " ".join(map(self._physical, self.tables)),
+                "store": checkpoint.store,
+            },
+        )
+        self.save(tx, checkpoint)
         for table, columns in self.tables.items():
             tx.execute(f"CREATE TABLE {self._physical(table)} {columns}")
         bound = self.bind(tx)
@@ -85,23 +94,21 @@ class View:
             bound.execute(f"CREATE INDEX {self._physical(index)} ON {columns}")
 
     def drop(self, tx: Transaction) -> None:
-        """Drop the tables, where they are, and forget the checkpoint."""
-        for table in self.tables:
-            tx.execute(f"DROP TABLE IF EXISTS {self._physical(table)}")
-        tx.execute(
-            "DELETE FROM esbank_checkpoints WHERE projector = :projector",
-            {"projector": self._physical(self.projector)},
-        )
+        """Drop the tables that `create` made, whatever is declared now, and forget the checkpoint."""
+        projector: Mapping[str, SqlValue] = {"projector": self._physical(self.projector)}
+        for (tables,) in tx.execute("SELECT tables FROM esbank_checkpoints WHERE projector = :projector", projector):
+            for table in tables.split():
+                tx.execute(f"DROP TABLE IF EXISTS {table}")
+        tx.execute("DELETE FROM esbank_checkpoints WHERE projector = :projector", projector)
 
     def take_over(self, tx: Transaction, shadow: View, checkpoint: Checkpoint) -> None:
         """Become what `shadow` is, in one transaction: its tables, its rows and its checkpoint."""
         self.drop(tx)
-        self.create(tx)
+        self.create(tx, checkpoint)
         for table in self.tables:
             # Copied and not renamed: an index cannot be renamed everywhere, and people's own SQL views stay valid.
             tx.execute(f"INSERT INTO {self._physical(table)} SELECT * FROM {shadow._physical(table)}")
         shadow.drop(tx)
-        self.save(tx, checkpoint)
 
     def bind(self, tx: Transaction) -> Transaction:
         """Wrap a transaction so that ``{table}`` in its SQL stands for the table of this view."""
@@ -114,6 +121,7 @@ class View:
 CREATE_CHECKPOINTS: Final = """
     CREATE TABLE IF NOT EXISTS esbank_checkpoints (
         projector  TEXT PRIMARY KEY,
+        tables     TEXT NOT NULL,
         store      TEXT NOT NULL,
         position   BIGINT,
         stream     TEXT,

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
 
     from esbank.store import ExpectedVersion, StreamId
@@ -91,12 +92,15 @@ class CommandIdReused(EsbankError):
 
 @define(eq=False)
 class StreamNotFound(EsbankError):
-    """Nothing was ever appended to the stream."""
+    """Nothing was ever appended to the stream, or nothing yet by the moment `until` that was asked about."""
 
     stream: StreamId
+    until: datetime | None = None
 
     def __str__(self) -> str:
-        return f"{self.stream} does not exist: nothing was ever appended to it."
+        if self.until is None:
+            return f"{self.stream} does not exist: nothing was ever appended to it."
+        return f"{self.stream} did not exist yet by {self.until.isoformat()}."
 
 
 @define(eq=False)
@@ -215,7 +219,7 @@ class ProjectionError(EsbankError):
     def __str__(self) -> str:
         return (
             f"projector {self.projector!r} failed at position {self.position} ({self.type}, {self.stream} version "
-            f"{self.version}): {self.__cause__!r}. It waits there; mend the projector and catch up again."
+            f"{self.version}): {self.__cause__!r}. It waits there; mend what failed and catch up again."
         )
 
 

@@ -7,7 +7,8 @@ however many runners there are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, Final, TypeVar
 from uuid import UUID
 
@@ -176,7 +177,8 @@ class _Follower:
             # Writers wait from here on where they share the database, so this ends.
             while page := self._page(checkpoint):
                 checkpoint = self._handle(tx, shadow, page)
-            self._view.take_over(tx, shadow, checkpoint)
+            with self._making_tables():
+                self._view.take_over(tx, shadow, checkpoint)
 
     def _begin(self, view: View) -> Checkpoint:
         """Return the view's checkpoint, after making its tables where there are none and making sure that it fits."""
@@ -192,14 +194,17 @@ class _Follower:
         tx.execute(CREATE_CHECKPOINTS)
         checkpoint = view.checkpoint(tx.execute)
         if checkpoint is None:
-            try:
-                view.create(tx)
-            except StorageError as error:
-                problem = f"its tables cannot be made: {error.problem}"
-                raise CheckpointError(self._projector.name, problem) from error
             checkpoint = Checkpoint(self._store.identity)
-            view.save(tx, checkpoint)
+            with self._making_tables():
+                view.create(tx, checkpoint)
         return checkpoint
+
+    @contextmanager
+    def _making_tables(self) -> Generator[None]:
+        try:
+            yield
+        except StorageError as error:
+            raise CheckpointError(self._projector.name, f"its tables cannot be made: {error.problem}") from error
 
     def _check(self, checkpoint: Checkpoint) -> None:
         """Notice a store that was swapped, or restored from a backup that is older than the view."""

@@ -117,6 +117,8 @@ class Repository(Generic[A_co]):
         """
         if not commands:
             raise ValueError("there is no command to execute")
+        if command_id is not None and (type(command_id) is not str or not command_id):
+            raise ValueError(f"a command_id is a str that is not empty, not {command_id!r}")
         stream = self._aggregate.stream(key)
         metadata = metadata or NO_METADATA
         stamp = None
@@ -129,20 +131,22 @@ class Repository(Generic[A_co]):
     def load(self, key: str, *, version: int | None = None, recorded_until: datetime | None = None) -> Loaded[A_co]:
         """Load an aggregate as it is, as it was at `version`, or as it had been recorded by a moment.
 
-        Raises ``StreamNotFound`` when there was none (yet), ``VersionNotFound`` when it has not come that far, and
-        ``ValueError`` for a negative version or a moment without a time zone.
+        With both, it is as it was when both held. Raises ``StreamNotFound`` when there was none (yet),
+        ``VersionNotFound`` when it has not come that far, and ``ValueError`` for a version below 1 or a moment without a
+        time zone.
         """
         stream = self._aggregate.stream(key)
         if version is None and recorded_until is None:
             return self._load_latest(stream)
         up_to = version
+        if version is not None:
+            _check_count("version", version, least=1)
+            self._check_has_come_to(stream, version)
         if recorded_until is not None:
             up_to = self._version_at(stream, recorded_until, version)
         replayed = self._loader.load(stream, up_to=up_to)
         if replayed.version == 0:
-            raise StreamNotFound(stream)
-        if version is not None and recorded_until is None and replayed.version < version:
-            raise VersionNotFound(stream, version, replayed.version)
+            raise StreamNotFound(stream, recorded_until)
         return Loaded(replayed.state, replayed.version)
 
     def history(self: Repository[Aggregate[C, E]], key: str) -> Iterator[EventEnvelope[E]]:
@@ -166,6 +170,13 @@ class Repository(Generic[A_co]):
         self._cache.put(stream, replayed)
         return loaded
 
+    def _check_has_come_to(self, stream: StreamId, version: int) -> None:
+        actual = self._store.version(stream)
+        if actual == 0:
+            raise StreamNotFound(stream)
+        if actual < version:
+            raise VersionNotFound(stream, version, actual)
+
     def _version_at(self, stream: StreamId, moment: datetime, version: int | None) -> int:
         if moment.utcoffset() is None:
             raise ValueError(f"recorded_until must know its time zone, as in datetime.now(UTC): {moment!r}")
@@ -173,7 +184,12 @@ class Repository(Generic[A_co]):
         return max((event.version for event in by_then), default=0)
 
     def _execute(self, stream: StreamId, order: _Order) -> Executed[Any, Any]:
-        replayed = self._cache.take(stream) or self._loader.load(stream)
+        replayed = self._cache.take(stream)
+        if replayed is None:
+            replayed = self._loader.load(stream)
+        else:
+            # Another process may have written since it was put there.
+            replayed.is_fresh = False
         attempts = 1 if isinstance(order.expected_version, int) else self._max_attempts
         for attempt in range(1, attempts + 1):
             try:
@@ -204,13 +220,14 @@ class Repository(Generic[A_co]):
         if result.version != replayed.version + len(events):
             # The store has recognised a repeat that a racer with the same command id recorded at an earlier version.
             raise DuplicateEvent(stream, new_events[0].event_id)
+        envelopes = tuple(map(self._codec.envelope_of, events, result.events))
         try:
-            self._loader.advance(replayed, result.events)
+            self._loader.advance(replayed, events, result.events)
         except Exception:  # noqa: BLE001 - the events are stored, so the command has succeeded
             _log.exception("%s: its state could not be kept; it will be loaded again", stream)
         else:
             self._cache.put(stream, replayed)
-        return Executed(state, result.version, tuple(map(EventEnvelope, events, result.events)))
+        return Executed(state, result.version, envelopes)
 
     def _decide(
         self, stream: StreamId, replayed: Replayed[A_co], order: _Order
@@ -244,13 +261,12 @@ class Repository(Generic[A_co]):
             return None
         if first.metadata.command_fingerprint != stamp.fingerprint:
             raise CommandIdReused(stream, stamp.command_id)
-        events = takewhile(
-            lambda event: event.metadata.command_id == stamp.command_id,
-            self._store.read(stream, after=first.version - 1),
-        )
-        envelopes = tuple(map(self._codec.envelope, events))
-        version = envelopes[-1].version
-        return Executed(self._loader.load(stream, up_to=version).state, version, envelopes)
+        events = [first]
+        while (event := self._store.find(stream, stamp.event_id(len(events)))) is not None:
+            events.append(event)
+        version = events[-1].version
+        state = self._loader.load(stream, up_to=version).state
+        return Executed(state, version, tuple(map(self._codec.envelope, events)))
 
 
 @frozen

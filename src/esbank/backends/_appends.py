@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
 from uuid import UUID
 
 from esbank.errors import ConcurrencyError, DuplicateEvent
@@ -19,7 +20,11 @@ from esbank.store import (
     is_expected,
 )
 
-__all__ = ["check_appends", "check_expectations", "check_read", "concerned", "flatten", "repeated", "results"]
+__all__ = ["MOST", "check_appends", "check_expectations", "check_read", "concerned", "flatten", "repeated", "results"]
+
+
+MOST: Final = 2**63 - 1
+"""The highest version or position that every backend can count to."""
 
 
 def check_appends(appends: Sequence[StreamAppend], conditions: Sequence[StreamCondition]) -> None:
@@ -69,8 +74,8 @@ def check_expectations(parts: Iterable[StreamAppend | StreamCondition], version_
 def check_read(*, after: int = 0, up_to: int | None = None, limit: int | None = None) -> None:
     """Refuse bounds that make no sense with a ``ValueError``."""
     for name, bound in (("after", after), ("up_to", up_to), ("limit", limit)):
-        if bound is not None and (type(bound) is not int or bound < 0):
-            raise ValueError(f"{name} must be an int from 0, not {bound!r}")
+        if bound is not None and (type(bound) is not int or not 0 <= bound <= MOST):
+            raise ValueError(f"{name} must be an int from 0 to {MOST}, not {bound!r}")
 
 
 def concerned(

@@ -26,11 +26,17 @@ class Connection:
     Every error of the driver leaves as a ``StorageError`` that says what to do, with the driver's as its cause.
     """
 
-    def __init__(self, path: str, *, timeout: float, is_uri: bool = False) -> None:
-        self._name = path
+    def __init__(self, path: str, *, timeout: float, name: str = "", is_uri: bool = False) -> None:
+        self._name = name or path
+        self._only_reads = False
         try:
             self._raw = sqlite3.connect(
-                path, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=256, uri=is_uri
+                path,
+                timeout=timeout,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=256,
+                uri=is_uri,
             )
         except sqlite3.Error as error:
             raise self._error(error) from error
@@ -49,20 +55,25 @@ class Connection:
         """Execute one statement and return all of its rows."""
         try:
             return self._raw.execute(sql, parameters).fetchall()
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise self._error(error, sql) from error
 
     def many(self, sql: str, parameters: Iterable[Sequence[SqlValue] | Mapping[str, SqlValue]]) -> None:
         """Execute one statement for each set of parameters."""
         try:
             self._raw.executemany(sql, parameters)
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise self._error(error, sql) from error
 
     def rollback(self) -> None:
         """Undo what the open transaction did, if one is open."""
         if self._raw.in_transaction:
             self.rows("ROLLBACK")
+
+    def only_read(self) -> None:
+        """Refuse every statement that would change something."""
+        self.rows("PRAGMA query_only=ON")
+        self._only_reads = True
 
     def use_write_ahead_log(self, *, patience: float) -> None:
         """Switch the file to WAL, waiting `patience` seconds for others: SQLite does not wait for this by itself."""
@@ -88,19 +99,19 @@ class Connection:
         """Let go of the file."""
         self._raw.close()
 
-    def _error(self, error: sqlite3.Error, sql: str = "") -> StorageError:
+    def _error(self, error: Exception, sql: str = "") -> StorageError:
         if isinstance(error, sqlite3.ProgrammingError) and "closed database" in str(error):
             return StoreClosed(self._name)
-        problem = f"{error}; {_advice(error, self._name)}"
-        if isinstance(error, (sqlite3.ProgrammingError, sqlite3.IntegrityError)) or _is_about_sql(error):
-            problem = f"{error}, in: {' '.join(sql.split())}"
+        if self._only_reads and _code(error) == sqlite3.SQLITE_READONLY:
+            return StorageError(self._name, "a query only reads; change views in a view_transaction()")
+        advice = _advice(error, self._name)
+        problem = f"{error}; {advice}" if advice else f"{error}, in: {' '.join(sql.split())}"
         kind = ConstraintError if isinstance(error, sqlite3.IntegrityError) else StorageError
         return kind(self._name, problem)
 
 
-def _is_about_sql(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
-
+# The last two are what sqlite3 raises for a number beyond 64 bits and for a lone surrogate.
+_ERRORS: Final = (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeError)
 
 _ADVICE: Final[dict[int, str]] = {
     sqlite3.SQLITE_FULL: "nothing of this write was stored; free some space and try again",
@@ -115,16 +126,22 @@ _ADVICE: Final[dict[int, str]] = {
 }
 
 
-def _advice(error: sqlite3.Error, path: str) -> str:
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is not None and code & 0xFF == sqlite3.SQLITE_CANTOPEN:
+def _code(error: Exception) -> int:
+    """Return SQLite's primary result code, 0 where the error is not SQLite's own."""
+    code: int = getattr(error, "sqlite_errorcode", None) or 0
+    return code & 0xFF
+
+
+def _advice(error: Exception, path: str) -> str:
+    """Say what to do; empty where the statement is at fault, and not the database."""
+    if _code(error) == sqlite3.SQLITE_CANTOPEN:
         file = Path(path)
         if file.is_dir():
             return "this is a folder; name a file in it"
         if not file.parent.is_dir():
             return f"make the folder {file.parent} first"
         return "check that this user may read and write the file and its folder"
-    return _ADVICE.get((code or 0) & 0xFF, "see the cause")
+    return _ADVICE.get(_code(error), "")
 
 
 class SQLiteTransaction:

@@ -29,7 +29,7 @@ class Database:
     """
 
     def __init__(
-        self, name: str, connect: Callable[[], Connection], prepare_writer: Callable[[Connection], object]
+        self, name: str, *, connect: Callable[[], Connection], prepare_writer: Callable[[Connection], object]
     ) -> None:
         self._name = name
         self._connect = connect
@@ -44,10 +44,7 @@ class Database:
     @contextmanager
     def write(self) -> Generator[Connection]:
         """Open a write transaction; commit when the block ends, roll back when it raises."""
-        if self._writing_thread == threading.get_ident():
-            raise StorageError(
-                self._name, "a transaction is open in this thread already: a projector must not append or begin another"
-            )
+        self._check_not_writing()
         with self._write_lock:
             connection = self._writer_connection()
             self._writing_thread = threading.get_ident()
@@ -79,7 +76,7 @@ class Database:
             connection = readers.pop()
         except IndexError:
             connection = self._connect()
-            connection.rows("PRAGMA query_only=ON")
+            connection.only_read()
         try:
             yield connection
         finally:
@@ -92,6 +89,7 @@ class Database:
 
     def close(self) -> None:
         """Close all connections, once writers have finished."""
+        self._check_not_writing()
         with self._write_lock:
             self._closed = True
             self._close_readers()
@@ -127,6 +125,13 @@ class Database:
             self._writer = self._connect()
             self._prepare_writer(self._writer)
         return self._writer
+
+    def _check_not_writing(self) -> None:
+        if self._writing_thread == threading.get_ident():
+            raise StorageError(
+                self._name,
+                "a transaction is open in this thread: end it before you append, begin another, or close the store",
+            )
 
     def _close_readers(self) -> None:
         while self._readers:

@@ -71,7 +71,7 @@ class MemoryEventStore:
         path = f"file:/esbank-{self._identity}?vfs=memdb"
         self._views = Database(
             "MemoryEventStore",
-            connect=lambda: Connection(path, timeout=_PATIENCE, is_uri=True),
+            connect=lambda: Connection(path, timeout=_PATIENCE, name="MemoryEventStore", is_uri=True),
             prepare_writer=lambda _: None,
         )
         self._closed = False
@@ -193,6 +193,12 @@ class MemoryEventStore:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def __del__(self) -> None:
+        # There is nothing to lose, so nothing to warn about; but connections want to be closed.
+        views: Database | None = getattr(self, "_views", None)
+        if views is not None:
+            views.close()
 
     def __repr__(self) -> str:
         return f"MemoryEventStore({'closed' if self._closed else f'{len(self._log)} events'})"

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, Self
 from uuid import UUID
 
 from esbank.backends._appends import (
+    MOST,
     check_appends,
     check_expectations,
     check_read,
@@ -40,7 +41,6 @@ from esbank.store import (
 __all__ = ["SQLiteEventStore"]
 
 _PAGE: Final = 1000
-_NO_END: Final = 2**63 - 1
 
 _COLUMNS: Final = "e.version, e.position, e.event_id, e.type, e.schema_version, e.data, e.metadata, e.recorded_at"
 _THE_STREAM: Final = "(SELECT stream FROM esbank_streams WHERE category = ? AND key = ?)"
@@ -98,7 +98,7 @@ class SQLiteEventStore:
         self._database = Database(
             self._path,
             connect=lambda: Connection(self._path, timeout=busy_timeout),
-            prepare_writer=lambda writer: writer.rows(f"PRAGMA synchronous={durability}"),
+            prepare_writer=lambda writer: _set_durability(writer, durability),
         )
 
     @property
@@ -150,7 +150,7 @@ class SQLiteEventStore:
         """Read the events of a stream in version order, or `backwards`, in pages."""
         check_read(after=after, up_to=up_to, limit=limit)
         self._database.check_open()
-        return self._pages(stream, after, _NO_END if up_to is None else up_to, limit, backwards=backwards)
+        return self._pages(stream, after, MOST if up_to is None else up_to, limit, backwards=backwards)
 
     def read_all(
         self,
@@ -284,7 +284,7 @@ class SQLiteEventStore:
         self, stream: StreamId, after: int, up_to: int, limit: int | None, *, backwards: bool
     ) -> Iterator[StoredEvent]:
         sql = _READ_BACKWARDS if backwards else _READ_FORWARDS
-        left = _NO_END if limit is None else limit
+        left = MOST if limit is None else limit
         while left > 0:
             size = min(left, _PAGE)
             with self._database.read() as connection:
@@ -298,7 +298,7 @@ class SQLiteEventStore:
             after, up_to = (after, last - 1) if backwards else (last, up_to)
 
     def _log_pages(self, sql: str, filters: Sequence[str], position: int, limit: int | None) -> Iterator[StoredEvent]:
-        left = _NO_END if limit is None else limit
+        left = MOST if limit is None else limit
         while left > 0:
             size = min(left, _PAGE)
             with self._database.read() as connection:
@@ -337,6 +337,13 @@ def _prepare_file(path: str, busy_timeout: float) -> str:
         return migrate(connection, path)
     finally:
         connection.close()
+
+
+def _set_durability(writer: Connection, durability: str) -> None:
+    writer.rows(f"PRAGMA synchronous={durability}")
+    if durability == "full":
+        # On macOS alone, fsync does not reach the disk itself.
+        writer.rows("PRAGMA fullfsync=ON")
 
 
 def _head_of_stream(connection: Connection, stream: StreamId) -> tuple[int | None, int]:

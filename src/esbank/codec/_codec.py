@@ -79,6 +79,13 @@ class EventCodec:
         """Read the event that a store holds, and keep all that the store knows around it. Raises as `decode` does."""
         return EventEnvelope(self.decode(stored), stored)
 
+    def envelope_of(self, event: object, stored: StoredEvent) -> EventEnvelope[object]:
+        """Put an event that was just stored into its envelope: itself if nothing can change it, else read anew."""
+        binding = self._registry.by_class(type(event))
+        if binding is None or binding.form.copy is not None:
+            return self.envelope(stored)
+        return EventEnvelope(event, stored)
+
     def fingerprint(self, commands: Iterable[object]) -> str:
         """Digest commands, so that the same ones are recognised when they come again.
 

@@ -2,7 +2,7 @@
 
 An application rarely needs this module; it needs a store (``esbank.backends``) and a ``Repository``. Whoever writes a
 backend needs nothing else: events come as `NewEvent` with their data as JSON text, and leave as `StoredEvent`. The
-promises are spelled out at `EventStore` and checked by ``esbank.testing.EventStoreConformance``.
+promises are spelled out at `EventStore` and checked by ``esbank.testing.conformance``.
 """
 
 from esbank.store._events import NO_METADATA, Metadata, NewEvent, StoredEvent, new_event_id

@@ -1,4 +1,5 @@
 """Appending to one stream: what is expected of it, what makes no sense, and that it is all or nothing."""
+# ruff: noqa: PLR2004, S101  # these are tests: literal expectations are the point, and pytest rewrites assert
 
 from __future__ import annotations
 
@@ -59,7 +60,7 @@ class Appends:
         assert [event.version for event in store.read(OTHER)] == [1, 2, 3, 4, 5, 6]
         positions = [event.position for event in store.read_all()]
         assert positions == sorted(set(positions))
-        assert len(positions) == 12  # noqa: PLR2004  # all of them
+        assert len(positions) == 12
 
     def test_events_are_stored_in_the_order_given(self, store: EventStore) -> None:
         events = new_events(5)
@@ -75,7 +76,7 @@ class Appends:
         events.clear()
 
         assert list(store.read(ACCOUNT)) == list(result.events)
-        assert store.version(ACCOUNT) == 2  # noqa: PLR2004  # as appended
+        assert store.version(ACCOUNT) == 2
 
     @pytest.mark.parametrize("expected", [2, STREAM_EXISTS, ANY_VERSION])
     def test_an_append_at_an_expected_version_follows_what_is_there(
@@ -85,7 +86,7 @@ class Appends:
 
         result = store.append(ACCOUNT, [new_event()], expected_version=expected)
 
-        assert result.version == 3  # noqa: PLR2004  # after two others
+        assert result.version == 3
 
     @pytest.mark.parametrize("expected", [NO_STREAM, ANY_VERSION])
     def test_an_absent_stream_is_at_version_0(self, store: EventStore, expected: ExpectedVersion) -> None:

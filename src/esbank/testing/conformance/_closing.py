@@ -1,4 +1,5 @@
 """The identity of a store, and its end."""
+# ruff: noqa: S101  # these are tests: literal expectations are the point, and pytest rewrites assert
 
 from __future__ import annotations
 

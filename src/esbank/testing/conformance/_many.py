@@ -1,4 +1,5 @@
 """Appending to several streams at once, under conditions on others."""
+# ruff: noqa: S101  # these are tests: literal expectations are the point, and pytest rewrites assert
 
 from __future__ import annotations
 
@@ -101,9 +102,7 @@ class AppendsToManyStreams:
         assert list(store.streams(OTHER.category)) == [ACCOUNT]
         assert store.version(OTHER) == 0
 
-    @pytest.mark.parametrize(
-        ("actual", "expected"), [(0, 1), (0, STREAM_EXISTS), (2, NO_STREAM), (2, 1), (2, 3)]
-    )
+    @pytest.mark.parametrize(("actual", "expected"), [(0, 1), (0, STREAM_EXISTS), (2, NO_STREAM), (2, 1), (2, 3)])
     def test_a_condition_that_fails_raises_and_stores_nothing(
         self, store: EventStore, actual: int, expected: ExpectedVersion
     ) -> None:

@@ -1,4 +1,5 @@
 """The optional capability to keep one snapshot for each stream."""
+# ruff: noqa: S101  # these are tests: literal expectations are the point, and pytest rewrites assert
 
 from __future__ import annotations
 

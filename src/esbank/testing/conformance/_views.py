@@ -1,4 +1,5 @@
 """The optional capability to keep views: tables that change in transactions and are read beside them."""
+# ruff: noqa: S101  # these are tests: literal expectations are the point, and pytest rewrites assert
 
 from __future__ import annotations
 
@@ -102,10 +103,10 @@ class Views:
 
     def test_null_and_large_numbers_are_kept(self, views: ViewStore) -> None:
         with views.view_transaction() as tx:
-            tx.execute("CREATE TABLE numbers (id TEXT, large BIGINT, nothing TEXT)")
-            tx.execute("INSERT INTO numbers VALUES (:id, :n, :nothing)", {"id": "a", "n": 2**62, "nothing": None})
+            tx.execute("CREATE TABLE numbers (id TEXT, large BIGINT, note TEXT)")
+            tx.execute("INSERT INTO numbers VALUES (:id, :n, :note)", {"id": "a", "n": 2**62, "note": None})
 
-        assert views.query("SELECT id, large, nothing FROM numbers") == [("a", 2**62, None)]
+        assert views.query("SELECT id, large, note FROM numbers") == [("a", 2**62, None)]
 
     def test_a_query_sees_only_what_is_committed(self, views: ViewStore) -> None:
         with views.view_transaction() as tx:
