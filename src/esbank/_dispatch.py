@@ -37,7 +37,7 @@ class Marker:
                 raise DefinitionError(f"@{self.name} takes classes, not {cls!r}")
 
         def mark(function: F) -> F:
-            setattr(function, self.attribute, classes)
+            setattr(function, self.attribute, (*getattr(function, self.attribute, ()), *classes))
             return function
 
         return mark

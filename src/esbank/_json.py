@@ -12,8 +12,10 @@ Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json
 
 def check_json(value: Any, path: str = "") -> None:  # noqa: ANN401 - it checks any value
     """Raise ``ValueError`` that names the path for whatever JSON would lose or bend: NaN, other keys, other types."""
-    kind = cast("object", type(value))
+    kind = cast("type[object]", type(value))
     if kind in _PLAIN:
+        if kind is str and not value.isascii() and any("\ud800" <= one <= "\udfff" for one in value):
+            raise ValueError(_say(path, "the text holds a lone surrogate, which UTF-8 cannot say"))
         return
     if kind is float:
         if not math.isfinite(value):
@@ -23,14 +25,14 @@ def check_json(value: Any, path: str = "") -> None:  # noqa: ANN401 - it checks 
             if type(key) is not str:
                 raise ValueError(_say(path, f"a key must be a str, not {key!r}"))
             check_json(item, f"{path}[{key!r}]")
-    elif kind in {list, tuple}:
+    elif kind is list or kind is tuple:
         for index, item in enumerate(value):
             check_json(item, f"{path}[{index}]")
     else:
         raise ValueError(_say(path, f"JSON cannot say {value!r}"))
 
 
-_PLAIN: Final = frozenset({str, int, bool, type(None)})
+_PLAIN: Final[frozenset[type[object]]] = frozenset({str, int, bool, type(None)})
 
 
 def _say(path: str, problem: str) -> str:

@@ -7,7 +7,7 @@ are made when the class is, so a mistake shows at import and not at the first co
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar, overload
 
 from attrs import define
 
@@ -20,15 +20,30 @@ __all__ = ["Aggregate", "applies", "decide", "handles"]
 C = TypeVar("C")
 E = TypeVar("E")
 A = TypeVar("A", bound="Aggregate[Any, Any]")
-E_co = TypeVar("E_co", covariant=True)
+C2 = TypeVar("C2")
+C3 = TypeVar("C3")
+E2 = TypeVar("E2")
+E3 = TypeVar("E3")
+
+_Handler: TypeAlias = Callable[[A, C], Iterable[E]]
+_HandlesMark: TypeAlias = Callable[[_Handler[A, C, E]], _Handler[A, C, E]]
+_Applier: TypeAlias = Callable[[A, E], None]
+_AppliesMark: TypeAlias = Callable[[_Applier[A, E]], _Applier[A, E]]
 
 _HANDLES: Final = Marker("handles")
 _APPLIES: Final = Marker("applies")
 
 
-def handles(
-    *commands: type[C],
-) -> Callable[[Callable[[A, C], Iterable[E]]], Callable[[A, C], Iterable[E]]]:
+# The overloads give several classes their union: mypy would take the class that they have in common.
+@overload
+def handles(command: type[C], /) -> _HandlesMark[A, C, E]: ...
+@overload
+def handles(command: type[C], other: type[C2], /) -> _HandlesMark[A, C | C2, E]: ...
+@overload
+def handles(command: type[C], other: type[C2], third: type[C3], /) -> _HandlesMark[A, C | C2 | C3, E]: ...
+@overload
+def handles(*commands: type[C]) -> _HandlesMark[A, C, E]: ...
+def handles(*commands: type[Any]) -> _HandlesMark[Any, Any, Any]:
     """Mark the method of an aggregate that decides on commands of these classes.
 
     The method yields the events that the command causes (or returns an iterable of them), or raises what the domain
@@ -38,7 +53,15 @@ def handles(
     return _HANDLES(*commands)
 
 
-def applies(*events: type[E]) -> Callable[[Callable[[A, E], None]], Callable[[A, E], None]]:
+@overload
+def applies(event: type[E], /) -> _AppliesMark[A, E]: ...
+@overload
+def applies(event: type[E], other: type[E2], /) -> _AppliesMark[A, E | E2]: ...
+@overload
+def applies(event: type[E], other: type[E2], third: type[E3], /) -> _AppliesMark[A, E | E2 | E3]: ...
+@overload
+def applies(*events: type[E]) -> _AppliesMark[A, E]: ...
+def applies(*events: type[Any]) -> _AppliesMark[Any, Any]:
     """Mark the method of an aggregate that folds events of these classes into the state.
 
     The method changes the state and nothing else, and it never refuses: what has happened, happened.

@@ -43,7 +43,7 @@ class EsbankError(Exception):
     """Whatever esbank raises for a caller to handle."""
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class ConcurrencyError(EsbankError):
     """The stream is not at the version the writer expected; nothing was stored.
 
@@ -62,7 +62,7 @@ class ConcurrencyError(EsbankError):
         )
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class DuplicateEvent(EsbankError):
     """An event id is in its stream already and this append is not an exact repeat of the one that wrote it."""
 
@@ -76,7 +76,7 @@ class DuplicateEvent(EsbankError):
         )
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class CommandIdReused(EsbankError):
     """A command id that has been executed on this stream came back with a different command; nothing was stored."""
 
@@ -90,7 +90,7 @@ class CommandIdReused(EsbankError):
         )
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class StreamNotFound(EsbankError):
     """Nothing was ever appended to the stream, or nothing yet by the moment `until` that was asked about."""
 
@@ -100,10 +100,10 @@ class StreamNotFound(EsbankError):
     def __str__(self) -> str:
         if self.until is None:
             return f"{self.stream} does not exist: nothing was ever appended to it."
-        return f"{self.stream} did not exist yet by {self.until.isoformat()}."
+        return f"{self.stream} did not exist yet by {self.until}."
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class VersionNotFound(EsbankError):
     """The stream has not come to this version yet; `actual` is the version at which it is."""
 
@@ -115,7 +115,7 @@ class VersionNotFound(EsbankError):
         return f"{self.stream} is at version {self.actual}; there is no version {self.version} of it yet."
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class UnhandledCommand(EsbankError):
     """The aggregate has no ``@handles`` method for the class of the command; nothing was stored."""
 
@@ -129,7 +129,7 @@ class UnhandledCommand(EsbankError):
         )
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class UnappliedEvent(EsbankError):
     """The aggregate has no ``@applies`` method for the class of the event; nothing was stored."""
 
@@ -143,7 +143,7 @@ class UnappliedEvent(EsbankError):
         )
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class DefinitionError(EsbankError, TypeError):
     """A class or a registry cannot work as it is written."""
 
@@ -153,7 +153,7 @@ class DefinitionError(EsbankError, TypeError):
         return self.problem
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class UnknownEventType(EsbankError):
     """A stored event has a type name that no class in the registry bears."""
 
@@ -168,7 +168,7 @@ class UnknownEventType(EsbankError):
         )
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class EventEncodingError(EsbankError):
     """A value cannot be stored as its field is typed; `field` is the path to it, as in ``lines[2].price``."""
 
@@ -180,7 +180,7 @@ class EventEncodingError(EsbankError):
         return f"{self.type}{'.' if self.field else ''}{self.field} cannot be stored: {self.reason}"
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class EventDecodingError(EsbankError):
     """A stored event does not fit its class; `field` is the path to the misfit, empty when it is the whole event."""
 
@@ -195,7 +195,7 @@ class EventDecodingError(EsbankError):
         return f"{self.stream} version {self.version} ({self.type}{where}) cannot be read: {self.reason}"
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class NewerSchemaVersion(EventDecodingError):
     """A stored event has a higher schema version than its class: newer code wrote it, so this code must not guess."""
 
@@ -203,7 +203,7 @@ class NewerSchemaVersion(EventDecodingError):
     known: int
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class ProjectionError(EsbankError):
     """A projector failed at an event. It stays before that event: nothing was skipped, and nothing of it was kept.
 
@@ -223,7 +223,7 @@ class ProjectionError(EsbankError):
         )
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class CheckpointError(EsbankError):
     """A view and its checkpoint do not belong to the events at hand, so going on could skip events in silence."""
 
@@ -234,7 +234,7 @@ class CheckpointError(EsbankError):
         return f"projector {self.projector!r}: {self.problem}"
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class StorageError(EsbankError):
     """The database refused or failed. `store` says which one; the driver's own error, if any, is the ``__cause__``."""
 
@@ -245,14 +245,14 @@ class StorageError(EsbankError):
         return f"{self.store}: {self.problem}"
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class StoreClosed(StorageError):
     """The store was closed before this call."""
 
     problem: str = "the store is closed; open a new one."
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class UnknownOutcome(StorageError):
     """A commit failed, so the write may or may not have happened.
 

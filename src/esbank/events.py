@@ -9,6 +9,7 @@ from attrs import frozen
 
 from esbank._light import light
 from esbank.errors import DefinitionError
+from esbank.store._streams import check_text
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -44,8 +45,11 @@ def event(
     Without it, the name is the class's and the schema version 1. Works on either side of ``@frozen``. Raises
     ``DefinitionError`` for an empty name or a schema version below 1.
     """
-    if name is not None and (type(name) is not str or not name):
-        raise DefinitionError(f"@event: a name is a str that is not empty, not {name!r}")
+    if name is not None:
+        try:
+            check_text("@event: a name", name)
+        except (TypeError, ValueError) as error:
+            raise DefinitionError(str(error)) from error
     if type(schema_version) is not int or schema_version < 1:
         raise DefinitionError(f"@event: a schema version is an int from 1, not {schema_version!r}")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeAlias, TypeVar, overload
 from uuid import UUID
 
 from esbank._dispatch import Marker, methods_by_class
@@ -22,15 +22,27 @@ from esbank.store import EventStore, StoredEvent, StreamId, Transaction, ViewSto
 __all__ = ["ProjectionRunner", "Projector", "projects"]
 
 E = TypeVar("E")
+E2 = TypeVar("E2")
+E3 = TypeVar("E3")
 P = TypeVar("P", bound="Projector")
 
 _PROJECTS: Final = Marker("projects")
 _PAGE: Final = 1000
 
+_Method: TypeAlias = Callable[[P, EventEnvelope[E], Transaction], None]
+_Mark: TypeAlias = Callable[[_Method[P, E]], _Method[P, E]]
 
-def projects(
-    *events: type[E],
-) -> Callable[[Callable[[P, EventEnvelope[E], Transaction], None]], Callable[[P, EventEnvelope[E], Transaction], None]]:
+
+# The overloads give several classes their union: mypy would take the class that they have in common.
+@overload
+def projects(event: type[E], /) -> _Mark[P, E]: ...
+@overload
+def projects(event: type[E], other: type[E2], /) -> _Mark[P, E | E2]: ...
+@overload
+def projects(event: type[E], other: type[E2], third: type[E3], /) -> _Mark[P, E | E2 | E3]: ...
+@overload
+def projects(*events: type[E]) -> _Mark[P, E]: ...
+def projects(*events: type[Any]) -> _Mark[Any, Any]:
     """Mark the method of a projector that takes events of these classes.
 
     It is given the envelope and the transaction in which to change the projector's tables.

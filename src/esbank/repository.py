@@ -132,8 +132,8 @@ class Repository(Generic[A_co]):
         """Load an aggregate as it is, as it was at `version`, or as it had been recorded by a moment.
 
         With both, it is as it was when both held. Raises ``StreamNotFound`` when there was none (yet),
-        ``VersionNotFound`` when it has not come that far, and ``ValueError`` for a version below 1 or a moment without a
-        time zone.
+        ``VersionNotFound`` when it has not come that far, and ``ValueError`` for a version below 1 or a moment
+        without a time zone.
         """
         stream = self._aggregate.stream(key)
         if version is None and recorded_until is None:

@@ -26,7 +26,7 @@ class Connection:
     Every error of the driver leaves as a ``StorageError`` that says what to do, with the driver's as its cause.
     """
 
-    def __init__(self, path: str, *, timeout: float, name: str = "", is_uri: bool = False) -> None:
+    def __init__(self, path: str, *, timeout: float, name: str = "") -> None:
         self._name = name or path
         self._only_reads = False
         try:
@@ -36,7 +36,6 @@ class Connection:
                 isolation_level=None,
                 check_same_thread=False,
                 cached_statements=256,
-                uri=is_uri,
             )
         except sqlite3.Error as error:
             raise self._error(error) from error
@@ -70,10 +69,16 @@ class Connection:
         if self._raw.in_transaction:
             self.rows("ROLLBACK")
 
-    def only_read(self) -> None:
-        """Refuse every statement that would change something."""
+    def query(self, sql: str, parameters: Mapping[str, SqlValue]) -> Rows:
+        """Execute one statement that reads; refuse any other."""
+        check_statement(sql)
         self.rows("PRAGMA query_only=ON")
         self._only_reads = True
+        try:
+            return self.rows(sql, parameters)
+        finally:
+            self._only_reads = False
+            self.rows("PRAGMA query_only=OFF")
 
     def use_write_ahead_log(self, *, patience: float) -> None:
         """Switch the file to WAL, waiting `patience` seconds for others: SQLite does not wait for this by itself."""
@@ -174,7 +179,7 @@ class SQLiteTransaction:
     def _check(self, sql: str) -> None:
         if self._has_ended:
             raise StorageError(self._store, "the transaction has ended; execute statements inside its with block")
-        _check_statement(sql)
+        check_statement(sql)
 
 
 _ENDS_TRANSACTION: Final = re.compile(
@@ -183,8 +188,8 @@ _ENDS_TRANSACTION: Final = re.compile(
 
 
 @lru_cache(maxsize=1024)
-def _check_statement(sql: str) -> None:
-    """Refuse a statement that would take the transaction out of the hands of whoever opened it."""
+def check_statement(sql: str) -> None:
+    """Refuse a statement that would take the connection out of the hands of whoever holds it."""
     found = _ENDS_TRANSACTION.match(sql)
     if found:
-        raise ValueError(f"{found[1].upper()} has no place in a view's transaction: it begins and ends by itself")
+        raise ValueError(f"{found[1].upper()} has no place here: transactions begin and end by themselves")

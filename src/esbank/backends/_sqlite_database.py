@@ -6,13 +6,13 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
 from esbank.backends._sqlite_connection import Connection, SQLiteTransaction
 from esbank.errors import StorageError, StoreClosed, UnknownOutcome
-from esbank.store import Transaction
+from esbank.store import Rows, SqlValue, Transaction
 
 __all__ = ["Database"]
 
@@ -67,6 +67,17 @@ class Database:
             finally:
                 transaction.end()
 
+    def query(self, sql: str, parameters: Mapping[str, SqlValue]) -> Rows:
+        """Read what is committed."""
+        with self.read() as connection:
+            return connection.query(sql, parameters)
+
+    def query_in_turn(self, sql: str, parameters: Mapping[str, SqlValue]) -> Rows:
+        """Read with the writer's own connection, once it is free: the only way where no other sees the database."""
+        self._check_not_writing()
+        with self._write_lock:
+            return self._writer_connection().query(sql, parameters)
+
     @contextmanager
     def read(self) -> Generator[Connection]:
         """Borrow a connection to read with."""
@@ -76,7 +87,6 @@ class Database:
             connection = readers.pop()
         except IndexError:
             connection = self._connect()
-            connection.only_read()
         try:
             yield connection
         finally:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Final, Self
+from typing import Self
 from uuid import UUID, uuid4
 
 from attrs import define, field
@@ -40,9 +40,6 @@ from esbank.store import (
 __all__ = ["MemoryEventStore"]
 
 
-_PATIENCE: Final = 30.0
-
-
 @define
 class _Stream:
     events: list[StoredEvent] = field(factory=list[StoredEvent])
@@ -66,12 +63,9 @@ class MemoryEventStore:
         self._first_of_append: list[int] = []
         self._streams: dict[StreamId, _Stream] = {}
         self._snapshots: dict[StreamId, Snapshot] = {}
-        # "memdb" is SQLite's way to share a database in memory between connections, so that a reader sees what is
-        # committed while a transaction is open.
-        path = f"file:/esbank-{self._identity}?vfs=memdb"
         self._views = Database(
             "MemoryEventStore",
-            connect=lambda: Connection(path, timeout=_PATIENCE, name="MemoryEventStore", is_uri=True),
+            connect=lambda: Connection(":memory:", timeout=0.0, name="MemoryEventStore"),
             prepare_writer=lambda _: None,
         )
         self._closed = False
@@ -177,10 +171,9 @@ class MemoryEventStore:
         return self._views.view_transaction()
 
     def query(self, sql: str, parameters: Mapping[str, SqlValue] | None = None, /) -> Rows:
-        """Read what is committed."""
+        """Read what is committed, once no transaction is open; raises ``StorageError`` inside one."""
         self._check_open()
-        with self._views.read() as connection:
-            return connection.rows(sql, parameters or {})
+        return self._views.query_in_turn(sql, parameters or {})
 
     def close(self) -> None:
         """Forget everything."""

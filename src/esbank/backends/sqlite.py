@@ -224,8 +224,7 @@ class SQLiteEventStore:
 
     def query(self, sql: str, parameters: Mapping[str, SqlValue] | None = None, /) -> Rows:
         """Read what is committed, without waiting for a writer."""
-        with self._database.read() as connection:
-            return connection.rows(sql, parameters or {})
+        return self._database.query(sql, parameters or {})
 
     def close(self) -> None:
         """Let go of the file. May be called again; every other call then raises ``StoreClosed``."""

@@ -45,7 +45,7 @@ class BankError(EsbankError):
         return "the account" if self.account_id is None else f"account {self.account_id}"
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class AccountAlreadyExists(BankError):
     """An account is opened once."""
 
@@ -53,7 +53,7 @@ class AccountAlreadyExists(BankError):
         return f"{self._account} was opened before; choose another id"
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class AccountNotFound(BankError):
     """There is no such account."""
 
@@ -61,7 +61,7 @@ class AccountNotFound(BankError):
         return f"{self._account} does not exist; open it first"
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class AccountIsClosed(BankError):
     """A closed account takes no more commands."""
 
@@ -69,7 +69,7 @@ class AccountIsClosed(BankError):
         return f"{self._account} is closed"
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class InsufficientFunds(BankError):
     """More was requested than the balance and the overdraft limit give."""
 
@@ -80,7 +80,7 @@ class InsufficientFunds(BankError):
         return f"{self.requested} was requested from {self._account}, {self.available} is available"
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class NonZeroBalance(BankError):
     """Only an account with nothing on it, and nothing owed, can be closed."""
 
@@ -90,7 +90,7 @@ class NonZeroBalance(BankError):
         return f"the balance of {self._account} is {self.balance}; bring it to zero before closing"
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class InvalidAmount(BankError, ValueError):
     """An amount of money that cannot be."""
 
@@ -101,7 +101,7 @@ class InvalidAmount(BankError, ValueError):
         return f"{self.amount!r:.60} is no valid amount: {self.problem}"
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class InvalidCommand(BankError, ValueError):
     """A command with a field that makes no sense."""
 

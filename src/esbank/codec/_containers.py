@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from esbank.codec._forms import Form, Misfit, expected
+from esbank.codec._forms import Form, Misfit, Repeated, check_encodable, expected
 
 __all__ = ["dict_form", "fixed_tuple_form", "list_form", "optional_form", "set_form", "tuple_form"]
 
@@ -32,6 +32,7 @@ def optional_form(inner: Form) -> Form:
         load=lift(inner.load),
         build=inner.build and lift(inner.build),
         copy=inner.copy and lift(inner.copy),
+        hashable=inner.hashable,
     )
 
 
@@ -45,6 +46,7 @@ def list_form(item: Form) -> Form:
         load=_mapped(item.load, list, name),
         build=item.build and _mapped(item.build, list, name),
         copy=_mapped(item.copy, list, name) if item.copy else list,
+        hashable=False,
     )
 
 
@@ -58,6 +60,7 @@ def tuple_form(item: Form) -> Form:
         load=_mapped(item.load, list, name, into=tuple),
         build=item.build and _mapped(item.build, tuple, name, into=tuple),
         copy=item.copy and _mapped(item.copy, tuple, name, into=tuple),
+        hashable=item.hashable,
     )
 
 
@@ -83,6 +86,7 @@ def fixed_tuple_form(items: tuple[Form, ...]) -> Form:
         load=place_by_place([item.load for item in items], list),
         build=unless_all_same([item.build for item in items]),
         copy=unless_all_same([item.copy for item in items]),
+        hashable=all(item.hashable for item in items),
     )
 
 
@@ -94,6 +98,8 @@ def set_form(kind: type[set[Any] | frozenset[Any]], item: Form) -> Form:
         if type(values) is not kind:
             raise expected(name, values)
         return sorted([item.dump(value) for value in values], key=_encode)
+
+    item_copy = item.copy
 
     def unique(values: list[Any]) -> Any:
         found = kind(values)
@@ -107,7 +113,8 @@ def set_form(kind: type[set[Any] | frozenset[Any]], item: Form) -> Form:
         dump=dump,
         load=_mapped(item.load, list, name, into=unique),
         build=_mapped(item.build, list, name, into=unique) if item.build else unique,
-        copy=set if kind is set else None,
+        copy=(lambda values: kind(map(item_copy, values))) if item_copy else (set if kind is set else None),
+        hashable=kind is frozenset,
     )
 
 
@@ -117,12 +124,15 @@ def dict_form(item: Form) -> Form:
 
     def value_by_value(function: _Function) -> _Function:
         def apply(values: Any) -> dict[str, Any]:
+            if type(values) is Repeated:
+                raise Misfit("the key is there twice", f"[{values.key!r}]")
             if type(values) is not dict:
                 raise expected(name, values)
             done: dict[str, Any] = {}
             for key, value in values.items():
                 if type(key) is not str:
                     raise expected("a str as key", key)
+                check_encodable(key)
                 try:
                     done[key] = function(value)
                 except Misfit as misfit:
@@ -138,6 +148,7 @@ def dict_form(item: Form) -> Form:
         load=value_by_value(item.load),
         build=item.build and value_by_value(item.build),
         copy=value_by_value(item.copy) if item.copy else dict,
+        hashable=False,
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 from attrs import frozen
 
-__all__ = ["Form", "Misfit", "expected", "parse", "reader"]
+__all__ = ["Form", "Misfit", "check_encodable", "expected", "parse", "reader"]
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -47,6 +47,7 @@ class Form:
     - `build` turns what msgspec read into the value; None where it is the value.
     - `load` turns parsed JSON into the value, strictly; raises `Misfit`.
     - `copy` copies a value so that nothing can change both; None where values cannot change.
+    - `hashable` tells whether values can be in a set.
     """
 
     signature: str
@@ -55,6 +56,7 @@ class Form:
     load: Callable[[Any], Any]
     build: Callable[[Any], Any] | None = None
     copy: Callable[[Any], Any] | None = None
+    hashable: bool = True
 
     def to_json(self, value: object) -> str:
         """Write `value` as JSON text; raises `Misfit`."""
@@ -62,7 +64,7 @@ class Form:
         try:
             return _encode(plain).decode()
         except UnicodeEncodeError:
-            raise _lone_surrogate(plain) from None
+            raise Misfit("a text holds a lone surrogate, which UTF-8 cannot say") from None
         except (ValueError, TypeError, RecursionError) as error:
             raise Misfit(str(error)) from error
 
@@ -97,34 +99,36 @@ def parse(text: str) -> Any:
 
 def expected(what: str, value: object) -> Misfit:
     """Say what was expected instead of `value`."""
+    if type(value) is Repeated:
+        return Misfit("the key is there twice", value.key)
     return Misfit(f"expected {what}, got {type(value).__name__} {value!r:.60}")
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = dict(pairs)
-    if len(keys) < len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise Misfit("the key is there twice", key)
-            seen.add(key)
+def check_encodable(text: str) -> str:
+    """Return `text`; raises `Misfit` if UTF-8 cannot say it."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise Misfit("the text holds a lone surrogate, which UTF-8 cannot say") from None
+    return text
+
+
+class Repeated:
+    """Stands where an object with a repeated key was, so that whoever meets it there can name the path."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> Any:
+    keys: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in keys:
+            return Repeated(key)
+        keys[key] = value
     return keys
 
 
 def _no_constant(name: str) -> NoReturn:
     raise Misfit(f"JSON has no {name}")
-
-
-def _lone_surrogate(plain: Any, path: str = "") -> Misfit:
-    """Find the text that UTF-8 cannot say."""
-    below: list[tuple[str, Any]] = []
-    if isinstance(plain, dict):
-        below = [(f"{path}.{key}".removeprefix("."), item) for key, item in plain.items()]
-    elif isinstance(plain, (list, tuple)):
-        below = [(f"{path}[{index}]", item) for index, item in enumerate(plain)]
-    for path_below, item in below:
-        try:
-            _encode(item)
-        except UnicodeEncodeError:
-            return _lone_surrogate(item, path_below)
-    return Misfit("the text holds a lone surrogate, which UTF-8 cannot say", path)

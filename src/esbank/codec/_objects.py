@@ -53,6 +53,7 @@ def object_form(cls: type, forms: dict[str, Form]) -> Form:
         load=_loader(cls, fields),
         build=_builder(cls, fields),
         copy=_copier(cls, fields),
+        hashable=_is_hashable(cls, fields),
     )
 
 
@@ -62,8 +63,11 @@ def _dumper(cls: type, fields: tuple[_Field, ...]) -> Callable[[Any], Any]:
             raise expected(cls.__name__, value)
         plain: dict[str, Any] = {}
         for field in fields:
+            field_value = getattr(value, field.name, UNSET)
+            if field_value is UNSET:
+                raise Misfit("it was never set", field.name)
             try:
-                plain[field.name] = field.form.dump(getattr(value, field.name))
+                plain[field.name] = field.form.dump(field_value)
             except Misfit as misfit:
                 raise misfit.under(field.name) from None
         return plain
@@ -73,6 +77,7 @@ def _dumper(cls: type, fields: tuple[_Field, ...]) -> Callable[[Any], Any]:
 
 def _loader(cls: type, fields: tuple[_Field, ...]) -> Callable[[Any], Any]:
     names = {field.name for field in fields}
+    keeps_hash = hasattr(cls, "_attrs_cached_hash")
 
     def load(plain: Any) -> Any:
         if type(plain) is not dict:
@@ -81,6 +86,8 @@ def _loader(cls: type, fields: tuple[_Field, ...]) -> Callable[[Any], Any]:
             if key not in names:
                 raise Misfit(f"{cls.__name__} has no such field", key)
         made: Any = object.__new__(cls)
+        if keeps_hash:
+            _set(made, "_attrs_cached_hash", None)
         for field in fields:
             if field.name not in plain:
                 _set(made, field.name, field.default(made))
@@ -92,6 +99,11 @@ def _loader(cls: type, fields: tuple[_Field, ...]) -> Callable[[Any], Any]:
         return made
 
     return load
+
+
+def _is_hashable(cls: type, fields: tuple[_Field, ...]) -> bool:
+    own_hash: object = cls.__hash__
+    return own_hash is not None and (own_hash is object.__hash__ or all(field.form.hashable for field in fields))
 
 
 def _shape(cls: type, fields: tuple[_Field, ...]) -> type[msgspec.Struct]:
@@ -112,10 +124,13 @@ def _or_unset(shape: Any) -> Any:
 def _builder(cls: type, fields: tuple[_Field, ...]) -> Callable[[msgspec.Struct], Any]:
     plan = tuple((field, field.name, field.form.build) for field in fields)
     as_tuple = msgspec.structs.astuple
+    keeps_hash = hasattr(cls, "_attrs_cached_hash")
     new = object.__new__
 
     def build(struct: msgspec.Struct) -> Any:
         made: Any = new(cls)
+        if keeps_hash:
+            _set(made, "_attrs_cached_hash", None)
         for (field, name, convert), value in zip(plan, as_tuple(struct), strict=True):
             if value is UNSET:
                 _set(made, name, field.default(made))
@@ -148,14 +163,12 @@ def _copier(cls: type, fields: tuple[_Field, ...]) -> Callable[[Any], Any] | Non
 
 
 def _is_frozen(cls: type) -> bool:
-    """Try it: attrs has no public way to ask."""
-    fields = attrs.fields(cls)
-    if not fields:
-        return True
+    """Try it: attrs has no public way to ask. No field has this name, so no code of a field runs."""
     try:
-        setattr(object.__new__(cls), fields[0].name, None)
-    except attrs.exceptions.FrozenError:
+        blank: Any = object.__new__(cls)
+        setattr(blank, "not a field", None)
+    except attrs.exceptions.FrozenInstanceError:
         return True
-    except Exception:  # noqa: BLE001 - the class's own code, such as a validator
+    except AttributeError:  # of a class with slots
         return False
     return False

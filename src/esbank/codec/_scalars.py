@@ -9,14 +9,14 @@ import math
 import re
 from collections.abc import Callable
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
 
-from esbank.codec._forms import Form, Misfit, expected
+from esbank.codec._forms import Form, Misfit, check_encodable, expected
 
 __all__ = ["SCALARS", "enum_form"]
 
@@ -35,6 +35,12 @@ def _exactly(cls: type, name: str) -> Callable[[Any], Any]:
 def _scalar(cls: type, name: str) -> Form:
     check = _exactly(cls, name)
     return Form(signature=name, shape=cls, dump=check, load=check)
+
+
+def _check_str(value: Any) -> Any:
+    if type(value) is not str:
+        raise expected("str", value)
+    return check_encodable(value)
 
 
 def _check_float(value: Any) -> Any:
@@ -65,7 +71,10 @@ def _load_decimal(value: Any) -> Any:
         raise expected("a Decimal as text", value)
     if not _DECIMAL.fullmatch(value):
         raise Misfit(f"{value!r:.60} is no finite Decimal")
-    return _finite(Decimal(value))
+    try:
+        return _finite(Decimal(value))
+    except InvalidOperation as error:
+        raise Misfit(f"the exponent of {value!r:.60} is beyond what a Decimal can hold") from error
 
 
 def _check_datetime(value: Any) -> Any:
@@ -101,7 +110,7 @@ def _from_text(cls: type, shape: Any) -> Callable[[Any], Any]:
 _AWARE: Final = Annotated[datetime, msgspec.Meta(tz=True)]
 
 SCALARS: Final[dict[Any, Form]] = {
-    str: _scalar(str, "str"),
+    str: Form("str", str, dump=_check_str, load=_check_str),
     int: _scalar(int, "int"),
     bool: _scalar(bool, "bool"),
     type(None): _scalar(type(None), "None"),
@@ -125,5 +134,11 @@ def enum_form(cls: type[Enum]) -> Form | None:
             raise Misfit(f"{value!r:.60} is no value of {cls.__name__}")
         return members[value]
 
+    def dump(value: Any) -> Any:
+        if type(value) is not cls:
+            raise expected(cls.__name__, value)
+        return value.value
+
+    # msgspec reads the bare value: it would ask an enum's own `_missing_`, and refuses large ints.
     values = ", ".join(repr(value) for value in members)
-    return Form(f"enum {cls.__name__}({values})", cls, dump=_exactly(cls, cls.__name__), load=load)
+    return Form(f"enum {cls.__name__}({values})", kind, dump=dump, load=load, build=load)

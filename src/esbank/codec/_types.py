@@ -6,6 +6,7 @@ import types
 from collections.abc import Callable
 from copy import deepcopy
 from enum import Enum, Flag
+from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -47,6 +48,8 @@ class Forms:
 
     def of(self, annotation: Any) -> Form:
         """Return the form of a type; raises ``DefinitionError`` for one that cannot be stored."""
+        if annotation is None:
+            annotation = type(None)
         form = self._forms.get(annotation)
         if form is None:
             form = self._forms[annotation] = self._make(annotation)
@@ -101,10 +104,13 @@ class Forms:
                 return list_form(self.of(item))
             case (builtin, (item, last)) if builtin is tuple and last is ...:
                 return tuple_form(self.of(item))
-            case (builtin, _) if builtin is tuple:
+            case (builtin, _) if builtin is tuple and hasattr(annotation, "__args__"):
                 return fixed_tuple_form(tuple(map(self.of, arguments)))
             case (builtin, (item,)) if builtin in {set, frozenset}:
-                return set_form(builtin, self.of(item))
+                form = self.of(item)
+                if not form.hashable:
+                    raise DefinitionError(f"{form.signature} cannot be in a set: it is not hashable")
+                return set_form(builtin, form)
             case (builtin, (key, item)) if builtin is dict and key is str:
                 return dict_form(self.of(item))
             case (union, (first, second)) if union in {Union, types.UnionType} and type(None) in arguments:
@@ -126,8 +132,8 @@ class Forms:
 
 def _hints(cls: type) -> dict[str, Any]:
     try:
-        return get_type_hints(cls, include_extras=True)
-    except NameError as error:
+        return get_type_hints(cls, include_extras=False)
+    except (NameError, AttributeError) as error:
         raise DefinitionError(
             f"{cls.__name__}: {error}; its fields' types must be importable at run time, not under TYPE_CHECKING"
         ) from error
@@ -160,6 +166,9 @@ def _hooked_converter(hooks: Hooks) -> Converter:
     converter = Converter()
     converter.register_unstructure_hook_func(lambda _: True, _no_dump)
     converter.register_structure_hook_func(lambda _: True, _no_load)
+    for builtin in (str, bytes, int, float, Path):  # cattrs takes these, and whatever derives from them, by itself
+        converter.register_unstructure_hook(builtin, _no_dump)
+        converter.register_structure_hook(builtin, _no_load)
     hooks(converter)
     return converter
 
@@ -168,7 +177,10 @@ def _hooked_form(cls: type, unstructure: Callable[[Any], Any], structure: Callab
     def dump(value: Any) -> Any:
         if type(value) is not cls:
             raise expected(cls.__name__, value)
-        plain = unstructure(value)
+        try:
+            plain = unstructure(value)
+        except Exception as error:
+            raise Misfit(f"the hook for {cls.__name__} cannot write {value!r:.60}: {error!r}") from error
         try:
             check_json(plain)
         except ValueError as error:
@@ -176,6 +188,10 @@ def _hooked_form(cls: type, unstructure: Callable[[Any], Any], structure: Callab
         return plain
 
     def load(plain: Any) -> Any:
+        try:
+            check_json(plain)
+        except ValueError as error:
+            raise Misfit(str(error)) from error
         try:
             return structure(plain, cls)
         except Exception as error:

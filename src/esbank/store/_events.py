@@ -40,7 +40,10 @@ def _in_utc(value: datetime | None) -> datetime | None:
         raise TypeError(f"occurred_at must be a datetime, not {value!r}")
     if value.tzinfo is None or value.utcoffset() is None:
         raise ValueError(f"occurred_at must know its time zone, as in datetime.now(UTC): {value!r}")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"occurred_at must be a moment that UTC can say: {value!r}") from error
 
 
 def _optional_text(_instance: object, attribute: Attribute[str | None], value: object) -> None:
@@ -76,7 +79,10 @@ class Metadata:
         """
         known = {name: value for name in _METADATA_FIELDS if (value := getattr(self, name)) is not None}
         if self.extra:
-            check_json(self.extra, "extra")
+            try:
+                check_json(self.extra, "extra")
+            except RecursionError as error:
+                raise ValueError("extra is nested too deeply") from error
         else:
             del known["extra"]
         try:
@@ -87,7 +93,10 @@ class Metadata:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Read what `to_json` wrote. Raises ``ValueError`` for anything else."""
-        return cls(**msgspec.structs.asdict(_METADATA_SHAPE.decode(text)))
+        try:
+            return cls(**msgspec.structs.asdict(_METADATA_SHAPE.decode(text)))
+        except RecursionError as error:
+            raise ValueError("the metadata are nested too deeply") from error
 
 
 _METADATA_FIELDS: Final = tuple(attribute.name for attribute in fields(Metadata))
@@ -117,7 +126,7 @@ def _is_json_text(_instance: object, _attribute: Attribute[str], value: object) 
         raise TypeError(f"an event's data must be JSON text, not {value!r}")
     try:
         _JSON_TEXT.decode(value)
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         raise ValueError(f"an event's data must be JSON text: {error}: {value[:60]!r}") from error
 
 

@@ -211,5 +211,8 @@ class ViewStore(Protocol):
         ...
 
     def query(self, sql: str, parameters: Mapping[str, SqlValue] = ..., /) -> Rows:
-        """Read what is committed, without waiting for a writer."""
+        """Read what is committed, beside any open transaction.
+
+        A store in memory may wait until the transaction ends, and raises ``StorageError`` when asked inside it.
+        """
         ...

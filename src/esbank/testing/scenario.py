@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import ndiff
+from enum import Enum
 from pprint import pformat
 from typing import Any, Generic, TypeVar, cast
 
@@ -21,6 +22,10 @@ __all__ = ["Raises", "Scenario", "raises"]
 A_co = TypeVar("A_co", bound=Aggregate[Any, Any], covariant=True)
 C = TypeVar("C")
 E = TypeVar("E")
+
+
+class _Missing(Enum):
+    ATTRIBUTE = "no such attribute"
 
 
 @frozen
@@ -67,12 +72,13 @@ class Given(Generic[C, E]):
     """A state to execute commands on."""
 
     def __init__(self, state: Aggregate[C, E], codec: EventCodec) -> None:
-        self._state = state
-        self._codec = codec
         self._copy = StateCodec(type(state), codec.registry.forms).copy
+        self._given = self._state = state
+        self._codec = codec
 
     def when(self, *commands: C) -> Outcome[E]:
         """Execute commands, one after the other."""
+        self._state = self._copy(self._given)
         events: list[E] = []
         try:
             for command in commands:
@@ -133,7 +139,7 @@ class Outcome(Generic[E]):
         if type(self._error) is not expected.error:
             msg = f"expected {expected.error.__name__}, but it was refused with {self._error!r}"
             raise AssertionError(msg) from self._error
-        actual = {name: getattr(self._error, name, "missing") for name in expected.attributes}
+        actual = {name: getattr(self._error, name, _Missing.ATTRIBUTE) for name in expected.attributes}
         if actual != expected.attributes:
             msg = (
                 f"{expected.error.__name__} does not have the attributes expected (-), but (+):\n"
