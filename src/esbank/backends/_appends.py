@@ -20,7 +20,17 @@ from esbank.store import (
     is_expected,
 )
 
-__all__ = ["MOST", "check_appends", "check_expectations", "check_read", "concerned", "flatten", "repeated", "results"]
+__all__ = [
+    "MOST",
+    "check_appends",
+    "check_expectations",
+    "check_read",
+    "check_stream",
+    "concerned",
+    "flatten",
+    "repeated",
+    "results",
+]
 
 
 MOST: Final = 2**63 - 1
@@ -33,6 +43,7 @@ def check_appends(appends: Sequence[StreamAppend], conditions: Sequence[StreamCo
         raise ValueError("there is nothing to append")
     named: set[StreamId] = set()
     for part in concerned(appends, conditions):
+        check_stream(part.stream)
         if part.stream in named:
             raise ValueError(f"{part.stream} is named twice; put all that concerns a stream into one append")
         named.add(part.stream)
@@ -69,6 +80,12 @@ def check_expectations(parts: Iterable[StreamAppend | StreamCondition], version_
         actual = version_of(part.stream)
         if not is_expected(part.expected_version, actual):
             raise ConcurrencyError(part.stream, part.expected_version, actual)
+
+
+def check_stream(stream: object) -> None:
+    """Refuse what does not name a stream with a ``TypeError``."""
+    if not isinstance(stream, StreamId):
+        raise TypeError(f"a stream is named by a StreamId, not {stream!r}; StreamId.parse() reads one from text")
 
 
 def check_read(*, after: int = 0, up_to: int | None = None, limit: int | None = None) -> None:

@@ -182,14 +182,14 @@ class SQLiteTransaction:
         check_statement(sql)
 
 
-_ENDS_TRANSACTION: Final = re.compile(
-    r"\s*(BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE|ATTACH|DETACH|PRAGMA|VACUUM)\b", re.IGNORECASE
+_CONTROLS_TRANSACTION: Final = re.compile(
+    r"(?:[\s;]++|--[^\n]*+\n|/\*.*?\*/)*+(BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE)\b", re.IGNORECASE | re.DOTALL
 )
 
 
 @lru_cache(maxsize=1024)
 def check_statement(sql: str) -> None:
     """Refuse a statement that would take the connection out of the hands of whoever holds it."""
-    found = _ENDS_TRANSACTION.match(sql)
+    found = _CONTROLS_TRANSACTION.match(sql)
     if found:
         raise ValueError(f"{found[1].upper()} has no place here: transactions begin and end by themselves")

@@ -20,25 +20,38 @@ _MOST_IDLE_READERS: Final = 8
 
 
 class Database:
-    """One SQLite database, in a file or in memory.
+    """One SQLite database, in a file or, with ``path=":memory:"``, in memory.
 
     `connect` opens a connection, and `prepare_writer` sets the writer's up.
 
     Writing threads queue for the one writer: SQLite has one write lock, and waiting for it in line is faster than
     trying again and again. Readers see what is committed, and wait for nobody.
+
+    A connection must not be carried across a fork: SQLite keeps its locks per process, and the child would believe that
+    it holds what only the parent does. So a fork waits until nobody uses a connection, closes all of them, and both
+    processes open new ones. One in memory has no locks and is kept.
     """
 
     def __init__(
-        self, name: str, *, connect: Callable[[], Connection], prepare_writer: Callable[[Connection], object]
+        self,
+        name: str,
+        *,
+        connect: Callable[[], Connection],
+        prepare_writer: Callable[[Connection], object],
+        is_in_memory: bool = False,
     ) -> None:
         self._name = name
         self._connect = connect
         self._prepare_writer = prepare_writer
+        self._is_in_memory = is_in_memory
         self._closed = False
+        self._lost_in_fork = False
         self._writer: Connection | None = None
-        self._readers: deque[Connection] = deque()
         self._write_lock = threading.Lock()
         self._writing_thread: int | None = None
+        self._readers: deque[Connection] = deque()
+        self._reading = 0
+        self._no_reader = threading.Condition()
         _open_databases.add(self)
 
     @contextmanager
@@ -81,53 +94,61 @@ class Database:
     @contextmanager
     def read(self) -> Generator[Connection]:
         """Borrow a connection to read with."""
-        self.check_open()
-        readers = self._readers
+        with self._no_reader:
+            self.check_open()
+            connection = self._readers.pop() if self._readers else None
+            self._reading += 1
         try:
-            connection = readers.pop()
-        except IndexError:
-            connection = self._connect()
-        try:
+            connection = connection or self._connect()
             yield connection
         finally:
-            if len(readers) < _MOST_IDLE_READERS:
-                readers.append(connection)
-            else:
-                connection.close()
-            if self._closed:
-                self._close_readers()
+            with self._no_reader:
+                self._reading -= 1
+                if connection is not None:
+                    self._readers.append(connection)
+                if self._closed or len(self._readers) > _MOST_IDLE_READERS:
+                    self._readers.pop().close()
+                if not self._reading:
+                    self._no_reader.notify_all()
 
     def close(self) -> None:
         """Close all connections, once writers have finished."""
         self._check_not_writing()
-        with self._write_lock:
+        with self._write_lock, self._no_reader:
             self._closed = True
-            self._close_readers()
-            if self._writer is not None:
-                self._writer.close()
+            self._close_connections()
 
     def check_open(self) -> None:
         """Raise ``StoreClosed`` once `close` was called."""
         if self._closed:
             raise StoreClosed(self._name)
+        if self._lost_in_fork:
+            raise StorageError(self._name, "the process was forked inside a transaction; only the parent can go on")
 
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed
 
-    def forget_connections(self) -> None:
-        """Start afresh in the child of a fork, without so much as touching what the parent has open.
+    def before_fork(self) -> None:
+        """Wait until nobody uses a connection, and close all of them."""
+        if self._writing_thread != threading.get_ident():
+            self._write_lock.acquire()
+        self._no_reader.acquire()
+        self._no_reader.wait_for(lambda: not self._reading)
+        if self._writing_thread is None and not self._is_in_memory:
+            self._close_connections()
 
-        Closing an inherited connection could drop the parent's locks and its write-ahead log, so they are kept alive
-        for as long as this process lives.
-        """
-        _never_closed.append((self._writer, self._readers))
-        self._writer = None
-        self._readers = deque()
-        # Another thread of the parent may have held the lock, and that thread is not here to release it.
-        self._write_lock = threading.Lock()
-        self._writing_thread = None
+    def after_fork(self, *, in_child: bool) -> None:
+        """Let everybody go on, but for a child that was forked inside a transaction: that is the parent's."""
+        self._no_reader.release()
+        if self._writing_thread is None:
+            self._write_lock.release()
+        elif in_child:
+            self._lost_in_fork = True
+            # Never closed, because closing it would roll back what the parent is still writing.
+            _inherited.append((self._writer, self._readers))
+            self._writer = None
 
     def _writer_connection(self) -> Connection:
         self.check_open()
@@ -143,13 +164,15 @@ class Database:
                 "a transaction is open in this thread: end it before you append, begin another, or close the store",
             )
 
-    def _close_readers(self) -> None:
+    def _close_connections(self) -> None:
         while self._readers:
             self._readers.pop().close()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
     def _commit(self, connection: Connection) -> None:
-        if connection is not self._writer:
-            raise StorageError(self._name, "the process was forked inside a transaction; it commits in the parent only")
+        self.check_open()
         try:
             connection.rows("COMMIT")
         except StorageError as error:
@@ -158,13 +181,24 @@ class Database:
 
 
 _open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
-_never_closed: list[object] = []
+_forking: list[Database] = []
+_inherited: list[object] = []
 
 
-def _after_fork_in_child() -> None:
+def _before_fork() -> None:
     for database in list(_open_databases):
-        database.forget_connections()
+        database.before_fork()
+        _forking.append(database)
+
+
+def _after_fork(*, in_child: bool) -> None:
+    while _forking:
+        _forking.pop().after_fork(in_child=in_child)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=lambda: _after_fork(in_child=False),
+        after_in_child=lambda: _after_fork(in_child=True),
+    )

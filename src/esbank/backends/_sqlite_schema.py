@@ -110,13 +110,13 @@ def migrate(connection: Connection, path: str, migrations: Sequence[Sequence[str
     Raises ``StorageError`` for a file that newer code has written.
     """
     known = len(migrations)
-    identity, version = _look(connection)
+    identity, version = _look(connection, path)
     if version == known:
         return identity
     connection.rows("BEGIN IMMEDIATE")
     try:
         # Looked at again, because another process may have migrated it while this one waited for the lock.
-        identity, version = _look(connection)
+        identity, version = _look(connection, path)
         _check_known(path, version, known)
         for statements in migrations[version:]:
             for statement in statements:
@@ -142,8 +142,11 @@ def _check_known(path: str, version: int, known: int) -> None:
         )
 
 
-def _look(connection: Connection) -> tuple[str, int]:
+def _look(connection: Connection, path: str) -> tuple[str, int]:
     if not connection.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'esbank_store'"):
         return "", 0
-    ((identity, version),) = connection.rows("SELECT identity, schema_version FROM esbank_store")
+    rows = connection.rows("SELECT identity, schema_version FROM esbank_store")
+    if len(rows) != 1:
+        raise StorageError(path, "the table esbank_store has lost its row; the file is damaged, restore a backup")
+    identity, version = rows[0]
     return identity, version

@@ -15,6 +15,7 @@ from esbank.backends._appends import (
     check_appends,
     check_expectations,
     check_read,
+    check_stream,
     concerned,
     flatten,
     repeated,
@@ -67,6 +68,7 @@ class MemoryEventStore:
             "MemoryEventStore",
             connect=lambda: Connection(":memory:", timeout=0.0, name="MemoryEventStore"),
             prepare_writer=lambda _: None,
+            is_in_memory=True,
         )
         self._closed = False
 
@@ -105,6 +107,7 @@ class MemoryEventStore:
         backwards: bool = False,
     ) -> Iterator[StoredEvent]:
         """Read the events of a stream in version order, or `backwards`."""
+        check_stream(stream)
         check_read(after=after, up_to=up_to, limit=limit)
         with self._lock:
             self._check_open()
@@ -222,6 +225,8 @@ class MemoryEventStore:
 
     def _record(self, appends: Sequence[StreamAppend]) -> list[StoredEvent]:
         start = len(self._log)
+        # All that can fail comes first, so that an append is stored whole or not at all.
+        metadata = iter([event.metadata.to_json() for _, event in flatten(appends)])
         self._recorded_at = recorded_at = max(self._clock() // 1000, self._recorded_at)
         stored: list[StoredEvent] = []
         for append in appends:
@@ -235,7 +240,7 @@ class MemoryEventStore:
                     event.type,
                     event.schema_version,
                     event.data,
-                    event.metadata.to_json(),
+                    next(metadata),
                     recorded_at,
                 )
                 stream.events.append(made)

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Final, Literal, Self
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from esbank.backends._appends import (
     check_appends,
     check_expectations,
     check_read,
+    check_stream,
     concerned,
     flatten,
     repeated,
@@ -91,6 +93,8 @@ class SQLiteEventStore:
         self._path = os.fspath(path)
         if self._path in {"", ":memory:"}:
             raise ValueError(f"a path is needed, not {self._path!r}; for a store in memory take MemoryEventStore()")
+        # Connections are opened when they are needed, and by then the working directory may be another one.
+        self._path = str(Path(self._path).absolute())
         if durability not in {"full", "normal"}:
             raise ValueError(f'durability is "full" or "normal", not {durability!r}')
         self._clock = clock
@@ -148,9 +152,10 @@ class SQLiteEventStore:
         backwards: bool = False,
     ) -> Iterator[StoredEvent]:
         """Read the events of a stream in version order, or `backwards`, in pages."""
+        check_stream(stream)
         check_read(after=after, up_to=up_to, limit=limit)
         self._database.check_open()
-        return self._pages(stream, after, MOST if up_to is None else up_to, limit, backwards=backwards)
+        return self._pages(stream, after, _or_most(up_to), _or_most(limit), backwards=backwards)
 
     def read_all(
         self,
@@ -170,7 +175,7 @@ class SQLiteEventStore:
                 values = list(wanted)
                 sql += f" AND {column} IN ({', '.join('?' * len(values))})"
                 filters += values
-        return self._log_pages(f"{sql} ORDER BY e.position LIMIT ?", filters, 0 if after is None else after, limit)
+        return self._log_pages(f"{sql} ORDER BY e.position LIMIT ?", filters, after or 0, _or_most(limit))
 
     def find(self, stream: StreamId, event_id: UUID) -> StoredEvent | None:
         """Return the event of `stream` that has this id, if there is one."""
@@ -279,11 +284,8 @@ class SQLiteEventStore:
         connection.many(_INSERT, rows)
         return stored
 
-    def _pages(
-        self, stream: StreamId, after: int, up_to: int, limit: int | None, *, backwards: bool
-    ) -> Iterator[StoredEvent]:
+    def _pages(self, stream: StreamId, after: int, up_to: int, left: int, *, backwards: bool) -> Iterator[StoredEvent]:
         sql = _READ_BACKWARDS if backwards else _READ_FORWARDS
-        left = MOST if limit is None else limit
         while left > 0:
             size = min(left, _PAGE)
             with self._database.read() as connection:
@@ -296,8 +298,7 @@ class SQLiteEventStore:
             last: int = rows[-1][0]
             after, up_to = (after, last - 1) if backwards else (last, up_to)
 
-    def _log_pages(self, sql: str, filters: Sequence[str], position: int, limit: int | None) -> Iterator[StoredEvent]:
-        left = MOST if limit is None else limit
+    def _log_pages(self, sql: str, filters: Sequence[str], position: int, left: int) -> Iterator[StoredEvent]:
         while left > 0:
             size = min(left, _PAGE)
             with self._database.read() as connection:
@@ -326,6 +327,10 @@ class SQLiteEventStore:
             if len(rows) < _PAGE:
                 return
             after = rows[-1][0]
+
+
+def _or_most(bound: int | None) -> int:
+    return MOST if bound is None else bound
 
 
 def _prepare_file(path: str, busy_timeout: float) -> str:
@@ -377,7 +382,9 @@ def _find_repeat(connection: Connection, appends: Sequence[StreamAppend]) -> tup
 
 def _appended_at(connection: Connection, position: int, *, at_most: int) -> list[StoredEvent]:
     """Read the events of the append that began at `position`."""
+    # Positions are contiguous within an append, so nothing beyond `at_most` of them needs a look.
     rows = connection.rows(
-        f"{_READ_ALL} AND e.append = ? ORDER BY e.position LIMIT ?", (position - 1, position, at_most)
+        f"{_READ_ALL} AND e.position < ? AND e.append = ? ORDER BY e.position",
+        (position - 1, position + at_most, position),
     )
     return [StoredEvent(StreamId(category, key), *columns) for category, key, *columns in rows]

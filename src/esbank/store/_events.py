@@ -86,7 +86,7 @@ class Metadata:
         else:
             del known["extra"]
         try:
-            return msgspec.json.encode(known).decode()
+            return msgspec.json.encode(known, order="deterministic").decode()
         except UnicodeEncodeError as error:
             raise ValueError(f"metadata must not contain a lone surrogate: {error}") from error
 

@@ -77,3 +77,5 @@ class EventStoreConformance(
     """Whether the store keeps snapshots: it is a ``SnapshotStore``."""
     has_views: ClassVar[bool] = True
     """Whether the store keeps views: it is a ``ViewStore``."""
+    has_queries_during_transactions: ClassVar[bool] = True
+    """Whether views are queried beside an open transaction; else a query waits for it, and is refused inside it."""

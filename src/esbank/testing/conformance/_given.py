@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ def nothing_changes(store: EventStore) -> Generator[None]:
 def in_threads(functions: Sequence[Callable[[], T]]) -> list[T | BaseException]:
     """Call each function in a thread of its own, all at once; return what they returned or raised, in their order.
 
-    Threads that are stuck fail the test instead of hanging it.
+    They take turns as often as Python can. Threads that are stuck fail the test instead of hanging it.
     """
     outcomes: list[T | BaseException] = [TimeoutError("this thread is stuck")] * len(functions)
     start = threading.Barrier(len(functions))
@@ -61,10 +62,15 @@ def in_threads(functions: Sequence[Callable[[], T]]) -> list[T | BaseException]:
             outcomes[index] = error
 
     threads = [threading.Thread(target=run, args=(index,), daemon=True) for index in range(len(functions))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(_PATIENCE)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(_PATIENCE)
+    finally:
+        sys.setswitchinterval(interval)
     stuck = [thread for thread in threads if thread.is_alive()]
     assert not stuck, f"{len(stuck)} of {len(threads)} threads are stuck"
     return outcomes

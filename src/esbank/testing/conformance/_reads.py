@@ -17,7 +17,7 @@ __all__ = ["Reads", "ReadsOfTheLog"]
 LONG = 2_600
 """More events than two pages of any sensible size."""
 
-BAD_BOUNDS: list[Any] = [-1, True, False, 1.0, "1"]
+BAD_BOUNDS: list[Any] = [-1, True, False, 1.0, "1", 2**63, 10**30]
 
 
 class Reads:
@@ -65,7 +65,7 @@ class Reads:
     def test_bounds_beyond_every_version_are_no_error(self, store: EventStore) -> None:
         events = list(store.append(ACCOUNT, new_events(2), expected_version=0).events)
 
-        for vast in (2**31, 2**63 - 1, 2**63, 2**64, 10**30):
+        for vast in (2**31, 2**63 - 1):
             assert list(store.read(ACCOUNT, after=vast)) == []
             assert list(store.read(ACCOUNT, up_to=vast)) == events
             assert list(store.read(ACCOUNT, limit=vast)) == events

@@ -1,0 +1,38 @@
+"""Programs that run beside a test, each in a process of its own."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PROGRAMS = Path(__file__).parent / "sqlite_programs.py"
+
+Process = subprocess.Popen[str]
+Start = Callable[..., Process]
+Run = Callable[..., Any]
+
+
+def start_program(name: str, *arguments: object) -> Process:
+    """Start one of the programs; it can be talked to."""
+    command = [sys.executable, "-W", "error", str(PROGRAMS), name, *map(str, arguments)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def tell(process: Process, line: str) -> None:
+    """Write a line to a program."""
+    assert process.stdin is not None
+    process.stdin.write(f"{line}\n")
+    process.stdin.flush()
+
+
+def hear(process: Process) -> str:
+    """Read a line from a program."""
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def hear_all(process: Process) -> list[str]:
+    """Read what a program has left to say, up to its end."""
+    assert process.stdout is not None
+    return process.stdout.readlines()

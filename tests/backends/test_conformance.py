@@ -1,0 +1,151 @@
+"""The suite that every store must pass: it takes a store at its word about what it can do, and catches broken ones."""
+
+from textwrap import dedent
+
+import pytest
+
+import esbank.testing.conformance  # noqa: F401  # before the runs below, which otherwise import it anew
+
+SUITE = """
+import pytest
+from esbank.backends.memory import MemoryEventStore
+from esbank.errors import DuplicateEvent
+from esbank.store import ANY_VERSION, AppendResult
+from esbank.testing.conformance import EventStoreConformance
+
+
+class Bare:
+    "Can do what every store can do, and nothing else."
+
+    def __init__(self):
+        self.whole = MemoryEventStore()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.close()
+
+
+for name in "append append_many read read_all find version head streams close".split():
+    setattr(Bare, name, lambda self, *args, _name=name, **kwargs: getattr(self.whole, _name)(*args, **kwargs))
+Bare.identity = property(lambda self: self.whole.identity)
+
+
+{store}
+
+
+class TestStore(EventStoreConformance):
+    {flags}
+
+    @pytest.fixture
+    def store(self):
+        with Store() as store:
+            yield store
+"""
+BARE = "has_snapshots = has_views = False"
+
+
+@pytest.fixture(autouse=True)
+def _no_other_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # starts faster
+
+
+def run(pytester: pytest.Pytester, store: str, *, select: str, flags: str = BARE) -> pytest.RunResult:
+    pytester.makepyfile(SUITE.replace("{store}", store).replace("{flags}", flags))
+    return pytester.runpytest_inprocess("-k", select)
+
+
+def test_a_store_is_not_asked_for_what_it_does_not_claim(pytester: pytest.Pytester) -> None:
+    outcomes = run(pytester, "Store = Bare", select="snapshot or view or transaction").parseoutcomes()
+
+    assert outcomes["skipped"] > 20
+    assert "failed" not in outcomes
+
+
+@pytest.mark.parametrize(
+    ("flags", "store"), [("pass", "Store = Bare"), (BARE, "Store = MemoryEventStore")], ids=["too much", "too little"]
+)
+def test_a_store_that_claims_what_is_not_so_fails(pytester: pytest.Pytester, flags: str, store: str) -> None:
+    run(pytester, store, select="if_it_says_so", flags=flags).assert_outcomes(failed=2)
+
+
+BROKEN = {
+    "tests a version for truth": (
+        """
+        class Store(Bare):
+            def append(self, stream, events, *, expected_version):
+                return self.whole.append(stream, events, expected_version=expected_version or ANY_VERSION)
+        """,
+        "wrong_version",
+    ),
+    "knows no repeats": (
+        """
+        class Store(Bare):
+            def append(self, stream, events, *, expected_version):
+                if any(self.whole.find(stream, event.event_id) for event in events):
+                    raise DuplicateEvent(stream, events[0].event_id)
+                return self.whole.append(stream, events, expected_version=expected_version)
+        """,
+        "very_same",
+    ),
+    "takes any known id for a repeat": (
+        """
+        class Store(Bare):
+            def append(self, stream, events, *, expected_version):
+                for event in events:
+                    if found := self.whole.find(stream, getattr(event, "event_id", None)):
+                        return AppendResult(stream, found.version, found.position, (found,))
+                return self.whole.append(stream, events, expected_version=expected_version)
+        """,
+        "superset",
+    ),
+    "appends to one stream after the other": (
+        """
+        class Store(Bare):
+            def append_many(self, appends, *, conditions=()):
+                return tuple(self.whole.append_many([append], conditions=conditions)[0] for append in appends)
+        """,
+        "of_any_stream",
+    ),
+    "filters after the limit": (
+        """
+        class Store(Bare):
+            def read_all(self, *, after=None, categories=None, types=None, limit=None):
+                for event in self.whole.read_all(after=after, limit=limit):
+                    if categories is None or event.stream.category in categories:
+                        if types is None or event.type in types:
+                            yield event
+        """,
+        "filtered",
+    ),
+    "skips what is at the edge of a page": (
+        """
+        class Store(Bare):
+            def read_all(self, *, after=None, **rest):
+                for number, event in enumerate(self.whole.read_all(after=after, **rest), 1):
+                    if number % 1000:
+                        yield event
+        """,
+        "long_log",
+    ),
+    "goes on after its end": (
+        """
+        class Store(Bare):
+            def close(self):
+                pass
+        """,
+        "closed_store",
+    ),
+}
+
+
+def test_a_sound_store_passes(pytester: pytest.Pytester) -> None:
+    outcomes = run(pytester, "Store = Bare", select=" or ".join(select for _, select in BROKEN.values()))
+
+    assert set(outcomes.parseoutcomes()) <= {"passed", "deselected", "skipped"}
+
+
+@pytest.mark.parametrize(("store", "select"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_store_fails(pytester: pytest.Pytester, store: str, select: str) -> None:
+    assert run(pytester, dedent(store), select=select).parseoutcomes()["failed"] > 0

@@ -1,0 +1,24 @@
+"""The store in a SQLite file keeps the promises of every store, however durable it is asked to be."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from esbank.backends.sqlite import SQLiteEventStore
+from esbank.store import EventStore
+from esbank.testing.conformance import EventStoreConformance
+
+
+class TestSQLiteEventStore(EventStoreConformance):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[EventStore]:
+        with SQLiteEventStore(tmp_path / "events.db") as store:
+            yield store
+
+
+class TestSQLiteEventStoreOfNormalDurability(EventStoreConformance):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[EventStore]:
+        with SQLiteEventStore(tmp_path / "events.db", durability="normal") as store:
+            yield store

@@ -1,0 +1,106 @@
+"""Projectors for tests: their tables show it when an event was handled twice or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+from attrs import frozen
+
+from esbank import EventEnvelope, EventStore, Projector, Repository, projects
+from esbank.backends.sqlite import SQLiteEventStore
+from esbank.store import Transaction, ViewStore
+from tests.basket import AddEach, Added, Basket
+from tests.doubles import Store, open_store
+
+
+def nothing(_: str) -> object:
+    return None
+
+
+class Journal(Projector):
+    """One row for each thing added; `on_added` is called in the middle of the transaction, after the row is written."""
+
+    tables: ClassVar[Mapping[str, str]] = {"journal": "(position INTEGER NOT NULL, sku TEXT NOT NULL)"}
+    indexes: ClassVar[Mapping[str, str]] = {"journal_by_sku": "{journal} (sku)"}
+
+    def __init__(self, on_added: Callable[[str], object] = nothing) -> None:
+        self.on_added = on_added
+
+    @projects(Added)
+    def _added(self, envelope: EventEnvelope[Added], tx: Transaction) -> None:
+        tx.execute(
+            "INSERT INTO {journal} VALUES (:position, :sku)",
+            {"position": envelope.position, "sku": envelope.event.sku},
+        )
+        self.on_added(envelope.event.sku)
+
+
+class Totals(Projector):
+    """How many of each thing were added."""
+
+    tables: ClassVar[Mapping[str, str]] = {"totals": "(sku TEXT PRIMARY KEY, quantity INTEGER NOT NULL)"}
+
+    @projects(Added)
+    def _added(self, envelope: EventEnvelope[Added], tx: Transaction) -> None:
+        tx.execute(
+            """
+            INSERT INTO {totals} VALUES (:sku, :quantity)
+            ON CONFLICT (sku) DO UPDATE SET quantity = quantity + excluded.quantity
+            """,
+            {"sku": envelope.event.sku, "quantity": envelope.event.quantity},
+        )
+
+
+def journal(views: ViewStore) -> list[str]:
+    """List what the journal says, in the order in which its rows were written."""
+    return [sku for (sku,) in views.query("SELECT sku FROM journal ORDER BY rowid")]
+
+
+def totals(views: ViewStore) -> dict[str, int]:
+    return dict(views.query("SELECT sku, quantity FROM totals"))
+
+
+def add(store: EventStore, *skus: str, key: str = "b1") -> None:
+    """Append an event for each thing, all at once."""
+    Repository(store, Basket, max_attempts=1000).execute(key, AddEach(list(skus)))
+
+
+def numbered(numbers: Iterable[int]) -> list[str]:
+    return [f"sku {number}" for number in numbers]
+
+
+def fail_at(*skus: str) -> Callable[[str], object]:
+    """Make an action for a `Journal` that fails for these."""
+
+    def action(sku: str) -> object:
+        if sku in skus:
+            raise LookupError(sku)
+        return None
+
+    return action
+
+
+@frozen
+class Place:
+    """An event store, and where its views are."""
+
+    store: Store
+    views: Store
+
+
+PLACES = ("memory", "sqlite", "memory and sqlite", "sqlite and sqlite")
+
+
+@contextmanager
+def open_place(kind: str, folder: Path) -> Iterator[Place]:
+    """Open one of the `PLACES`: views beside the events, or in a database of their own."""
+    events, _, views = kind.partition(" and ")
+    with open_store(events, folder) as store:
+        if not views:
+            yield Place(store, store)
+        else:
+            with SQLiteEventStore(folder / "views.db", durability="normal") as other:
+                yield Place(store, other)

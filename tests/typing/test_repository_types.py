@@ -1,0 +1,153 @@
+"""What mypy and pyright infer from an aggregate: its commands, its events and its state, and that others are wrong."""
+
+# pyright: reportUnnecessaryTypeIgnoreComment=true
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import Any, assert_type
+
+import pytest
+from attrs import frozen
+from savings_account import AddInterest, SavingsAccount
+
+from esbank import (
+    Aggregate,
+    EventEnvelope,
+    EveryNEvents,
+    Executed,
+    Loaded,
+    NoSnapshots,
+    Repository,
+    SnapshotPolicy,
+    UnhandledCommand,
+)
+from esbank.backends.memory import MemoryEventStore
+from esbank.bank import AccountCommand, AccountEvent, Bank, BankAccount, Deposit, OpenAccount
+from esbank.store import ANY_VERSION, NO_STREAM, STREAM_EXISTS
+
+
+@frozen
+class Unrelated:
+    pass
+
+
+@pytest.fixture
+def accounts() -> Repository[BankAccount]:
+    return Repository(MemoryEventStore(), BankAccount, snapshots=EveryNEvents(50))
+
+
+@pytest.fixture
+def savings() -> Repository[SavingsAccount]:
+    return Repository(MemoryEventStore(), SavingsAccount)
+
+
+def test_a_repository_is_of_the_aggregate_that_it_was_given() -> None:
+    store = MemoryEventStore()
+
+    assert_type(Repository(store, BankAccount), Repository[BankAccount])
+    assert_type(Repository(store, SavingsAccount), Repository[SavingsAccount])
+    assert_type(Bank(store).accounts, Repository[BankAccount])
+
+
+def test_execute_infers_the_state_and_the_events(accounts: Repository[BankAccount]) -> None:
+    executed = accounts.execute("a", OpenAccount("Ada"), Deposit(Decimal(1)))
+
+    assert_type(executed, Executed[BankAccount, AccountEvent])
+    assert_type(executed.state, BankAccount)
+    assert_type(executed.state.balance, Decimal)
+    assert_type(executed.version, int)
+    assert_type(executed.envelopes, tuple[EventEnvelope[AccountEvent], ...])
+    assert_type(executed.envelopes[0].event, AccountEvent)
+
+
+def test_load_infers_the_state(accounts: Repository[BankAccount]) -> None:
+    accounts.execute("a", OpenAccount("Ada"))
+
+    assert_type(accounts.load("a"), Loaded[BankAccount])
+    assert_type(accounts.load("a", version=1).state, BankAccount)
+
+
+def test_history_infers_the_events(accounts: Repository[BankAccount]) -> None:
+    accounts.execute("a", OpenAccount("Ada"))
+
+    assert_type(accounts.history("a"), Iterator[EventEnvelope[AccountEvent]])
+    for envelope in accounts.history("a"):
+        assert_type(envelope.event, AccountEvent)
+
+
+def test_expected_versions_are_numbers_or_one_of_the_constants(accounts: Repository[BankAccount]) -> None:
+    accounts.execute("a", OpenAccount("Ada"), expected_version=NO_STREAM)
+    accounts.execute("a", Deposit(1), expected_version=STREAM_EXISTS)
+    accounts.execute("a", Deposit(1), expected_version=ANY_VERSION)
+    accounts.execute("a", Deposit(1), expected_version=3)
+
+
+def test_a_command_of_something_else_is_a_type_error(accounts: Repository[BankAccount]) -> None:
+    with pytest.raises(UnhandledCommand):
+        accounts.execute("a", Unrelated())  # type: ignore[arg-type]
+
+
+def test_a_command_of_something_else_among_others_is_a_type_error(accounts: Repository[BankAccount]) -> None:
+    with pytest.raises(UnhandledCommand):
+        accounts.execute("a", OpenAccount("Ada"), Unrelated())  # type: ignore[arg-type]
+
+
+def test_an_event_is_no_command(accounts: Repository[BankAccount]) -> None:
+    event = accounts.execute("a", OpenAccount("Ada")).envelopes[0].event
+    with pytest.raises(UnhandledCommand):
+        accounts.execute("a", event)  # type: ignore[arg-type]
+
+
+def test_a_subclass_takes_its_own_commands_and_its_parents(savings: Repository[SavingsAccount]) -> None:
+    executed = savings.execute("s", OpenAccount("Ada"), Deposit(100), AddInterest(Decimal(1)))
+
+    assert_type(executed, Executed[SavingsAccount, AccountEvent])
+    assert_type(executed.state.withdrawals, int)
+    with pytest.raises(UnhandledCommand):
+        savings.execute("s", Unrelated())  # type: ignore[arg-type]
+
+
+def test_a_repository_of_a_subclass_serves_where_one_of_its_parent_is_asked_for(
+    savings: Repository[SavingsAccount],
+) -> None:
+    def open_in(repository: Repository[BankAccount]) -> Executed[BankAccount, AccountEvent]:
+        return repository.execute("x", OpenAccount("Ada"))
+
+    def open_in_any(repository: Repository[Aggregate[AccountCommand, AccountEvent]]) -> int:
+        return repository.execute("y", OpenAccount("Ada")).version
+
+    def states(loaded: Sequence[Loaded[BankAccount]]) -> list[Decimal]:
+        return [one.state.balance for one in loaded]
+
+    assert open_in(savings).version == open_in_any(savings) == 1
+    assert states([savings.load("x")]) == [0]
+
+
+def test_a_repository_of_a_parent_does_not_serve_for_a_subclass(accounts: Repository[BankAccount]) -> None:
+    wrong: Repository[SavingsAccount] = accounts  # type: ignore[assignment]
+
+    assert wrong is accounts
+
+
+def test_what_is_no_aggregate_has_no_repository() -> None:
+    with pytest.raises(Exception, match="category"):
+        Repository(MemoryEventStore(), Unrelated)  # type: ignore[type-var]
+
+
+def test_policies_combine_to_a_policy() -> None:
+    assert_type(EveryNEvents(50) | NoSnapshots(), SnapshotPolicy)
+    assert_type(EveryNEvents(50) | NoSnapshots() | EveryNEvents(7), SnapshotPolicy)
+
+    class Weekly(SnapshotPolicy):
+        def is_due(self, *, last: int, version: int, events: Sequence[object]) -> bool:
+            return version - last > 7 and bool(events)
+
+    Repository(MemoryEventStore(), BankAccount, snapshots=Weekly() | EveryNEvents(50))
+
+
+def test_any_aggregate_may_be_kept_as_any(accounts: Repository[BankAccount]) -> None:
+    anything: Repository[Aggregate[Any, Any]] = accounts
+
+    assert anything is accounts
