@@ -65,9 +65,7 @@ def run(example: Example) -> str:
         execute(example)
     actual = printed.getvalue()
     promised = example.region.lexemes.get("output", actual)
-    diff = unified_diff(
-        promised.splitlines(), actual.splitlines(), "promised", "printed", lineterm=""
-    )
+    diff = unified_diff(promised.splitlines(), actual.splitlines(), "promised", "printed", lineterm="")
     return "\n".join(diff)
 
 

@@ -20,7 +20,7 @@ default_role = "code"  # what docstrings put between single backticks: parameter
 # Builds need no network, hence no inventories: only references to esbank itself can be checked.
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!esbank\b).*"),
-    (r"py:class", r"esbank\..*\.[A-Z](_co)?"),  # type variables
+    (r"py:class", r"esbank\..*\.[A-Z]\d?(_co)?"),  # type variables
 ]
 
 html_theme = "furo"

@@ -73,8 +73,8 @@ class Loader(Generic[A]):
 
     def advance(self, replayed: Replayed[A], events: Sequence[object], stored: Sequence[StoredEvent]) -> None:
         """Fold the events that were just appended, as stored, and take a snapshot when it is time for one."""
-        for envelope in map(self._codec.envelope_of, events, stored):
-            replayed.state.apply(envelope.event)
+        for event in events:
+            replayed.state.apply(self._codec.copy(event))
         replayed.version = stored[-1].version
         # Another process may append from now on.
         replayed.is_fresh = False
@@ -108,7 +108,7 @@ class Loader(Generic[A]):
             return None
         if snapshot is None or (up_to is not None and snapshot.version > up_to):
             return None
-        if snapshot.schema != self._states.schema or snapshot.store != self._store.identity:
+        if (snapshot.schema, snapshot.store) != (self._states.schema, self._store.identity) or snapshot.version < 1:
             _log.warning("%s: its snapshot is of another class or store; replaying", stream)
             return None
         return snapshot

@@ -144,15 +144,18 @@ class Aggregate(Generic[C, E]):
         return tuple(cls._appliers)
 
 
-def decide(state: Aggregate[C, E], commands: Iterable[C]) -> Iterator[E]:
+def decide(
+    state: Aggregate[C, E], commands: Iterable[C], *, copy: Callable[[E], E] = lambda event: event
+) -> Iterator[E]:
     """Let `state` decide on `commands` one after the other; yield each event, and apply it before the next one.
 
-    When this raises, `state` may be half changed: throw it away.
+    `copy` makes what is applied, so that the state shares no list with the event. When this raises, `state` may be half
+    changed: throw it away.
     """
     for command in commands:
         for event in state.handle(command):
             yield event
-            state.apply(event)
+            state.apply(copy(event))
 
 
 def _check_category(cls: type[Aggregate[Any, Any]]) -> None:

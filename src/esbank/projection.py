@@ -153,9 +153,10 @@ class ProjectionRunner:
         Readers keep the old view, whole, until the new one takes its place in one step. Raises ``ProjectionError`` when
         a projector fails; the old view then stays.
         """
-        for name in names or self._followers:
+        for name in names:
             if name not in self._followers:
                 raise ValueError(f"no projector is named {name!r}; there are {', '.join(self._followers)}")
+        for name in names or self._followers:
             self._followers[name].rebuild()
 
 

@@ -22,7 +22,9 @@ from esbank.errors import (
     ConcurrencyError,
     DefinitionError,
     DuplicateEvent,
+    StorageError,
     StreamNotFound,
+    UnappliedEvent,
     VersionNotFound,
 )
 from esbank.events import EventEnvelope
@@ -34,6 +36,7 @@ from esbank.store import (
     Metadata,
     NewEvent,
     StreamId,
+    check_expectation,
     is_expected,
 )
 
@@ -119,6 +122,8 @@ class Repository(Generic[A_co]):
             raise ValueError("there is no command to execute")
         if command_id is not None and (type(command_id) is not str or not command_id):
             raise ValueError(f"a command_id is a str that is not empty, not {command_id!r}")
+        if expected_version is not None:
+            check_expectation(expected_version)
         stream = self._aggregate.stream(key)
         metadata = metadata or NO_METADATA
         stamp = None
@@ -192,26 +197,28 @@ class Repository(Generic[A_co]):
             replayed.is_fresh = False
         attempts = 1 if isinstance(order.expected_version, int) else self._max_attempts
         for attempt in range(1, attempts + 1):
+            first = self._first_outcome(stream, order)
+            if first is not None:
+                return first
             try:
                 executed = self._attempt(stream, replayed, order)
-            except ConcurrencyError as error:
-                if attempt == attempts or error.expected == order.expected_version:
-                    raise
-            except DuplicateEvent:
-                # A racer with the same command id was faster, so the next attempt finds its outcome.
-                if order.stamp is None or attempt == attempts:
+            except StorageError:
+                raise
+            except Exception as error:
+                # A racer with the same command may have been faster; then its outcome is the answer.
+                first = self._first_outcome(stream, order)
+                if first is not None:
+                    return first
+                is_conflict = isinstance(error, ConcurrencyError) and error.expected != order.expected_version
+                if not is_conflict or attempt == attempts:
                     raise
             else:
-                return executed
+                return executed if executed.envelopes else self._first_outcome(stream, order) or executed
             _pause(attempt)
             self._loader.catch_up(stream, replayed)
         raise AssertionError  # the last attempt has returned or raised
 
     def _attempt(self, stream: StreamId, replayed: Replayed[A_co], order: _Order) -> Executed[Any, Any]:
-        if order.stamp is not None:
-            first = self._first_outcome(stream, order.stamp)
-            if first is not None:
-                return first
         state, events, new_events = self._decide(stream, replayed, order)
         if not events:
             self._cache.put(stream, replayed)
@@ -220,14 +227,13 @@ class Repository(Generic[A_co]):
         if result.version != replayed.version + len(events):
             # The store has recognised a repeat that a racer with the same command id recorded at an earlier version.
             raise DuplicateEvent(stream, new_events[0].event_id)
-        envelopes = tuple(map(self._codec.envelope_of, events, result.events))
         try:
             self._loader.advance(replayed, events, result.events)
         except Exception:  # noqa: BLE001 - the events are stored, so the command has succeeded
             _log.exception("%s: its state could not be kept; it will be loaded again", stream)
         else:
             self._cache.put(stream, replayed)
-        return Executed(state, result.version, envelopes)
+        return Executed(state, result.version, tuple(map(EventEnvelope, events, result.events)))
 
     def _decide(
         self, stream: StreamId, replayed: Replayed[A_co], order: _Order
@@ -248,16 +254,19 @@ class Repository(Generic[A_co]):
 
     def _decide_on(self, state: Aggregate[Any, Any], order: _Order) -> list[tuple[object, NewEvent]]:
         decided: list[tuple[object, NewEvent]] = []
-        for event in decide(state, order.commands):
-            # Written at once, because applying the next event may change a list that this one holds.
+        events: Iterator[object] = decide(state, order.commands, copy=self._codec.copy)
+        for event in events:
+            if self._codec.registry.by_class(type(event)) is None and type(event) not in state.event_classes():
+                raise UnappliedEvent(type(state), type(event))
             event_id = None if order.stamp is None else order.stamp.event_id(len(decided))
             decided.append((event, self._codec.encode(event, event_id=event_id, metadata=order.metadata)))
         return decided
 
-    def _first_outcome(self, stream: StreamId, stamp: _Stamp) -> Executed[Any, Any] | None:
-        """Return what the command did when it was executed before, None if it never was."""
-        first = self._store.find(stream, stamp.event_id(0))
-        if first is None:
+    def _first_outcome(self, stream: StreamId, order: _Order) -> Executed[Any, Any] | None:
+        """Return what the command did when it was executed before, None if it never was or has no id."""
+        stamp = order.stamp
+        first = None if stamp is None else self._store.find(stream, stamp.event_id(0))
+        if stamp is None or first is None:
             return None
         if first.metadata.command_fingerprint != stamp.fingerprint:
             raise CommandIdReused(stream, stamp.command_id)

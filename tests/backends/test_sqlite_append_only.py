@@ -68,6 +68,7 @@ STRAY_EVENTS = {
     "a stream that begins at 2": copy_of_event(position="position + 100", stream="3", event_id=NEW_ID),
     "a position before others": copy_of_event(position="0", version="4", event_id=NEW_ID),
     "no position": copy_of_event(position="NULL", version="4", event_id=NEW_ID),
+    "a stream that is not there": copy_of_event(position="position + 100", stream="99", version="1", event_id=NEW_ID),
 }
 CHANGES_TO_STREAMS = {
     "update": "UPDATE esbank_streams SET key = 'x' WHERE stream = 1",

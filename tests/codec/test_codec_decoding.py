@@ -386,25 +386,19 @@ def test_an_envelope_holds_the_event_and_what_was_stored() -> None:
     assert envelope.stored is stored
 
 
-def test_an_event_that_was_just_stored_is_put_into_its_envelope_as_it_is() -> None:
-    stored = StoredEvent(StreamId("Any", "1"), 1, 1, UUID(int=1), "Price", 1, '{"amount":"1"}', NO_METADATA, 0)
+def test_the_copy_of_an_event_that_cannot_change_is_the_event() -> None:
     price = Price(Decimal(1))
 
-    envelope = EventCodec(EventRegistry(Price)).envelope_of(price, stored)
-
-    assert envelope.event is price
-    assert envelope.stored is stored
+    assert EventCodec(EventRegistry(Price)).copy(price) is price
 
 
-def test_an_event_that_can_change_is_read_anew_for_its_envelope() -> None:
-    data = '{"price":null,"tags":["a"],"pair":[0,""]}'
-    stored = StoredEvent(StreamId("Any", "1"), 1, 1, UUID(int=1), "Line", 1, data, NO_METADATA, 0)
+def test_the_copy_of_an_event_that_can_change_shares_nothing_with_it() -> None:
     line = Line(None, ["a"])
 
-    event = EventCodec(EventRegistry(Line)).envelope_of(line, stored).event
+    copy = EventCodec(EventRegistry(Line)).copy(line)
 
-    assert event == line
-    assert event.tags is not line.tags
+    assert copy == line
+    assert copy.tags is not line.tags
 
 
 def test_other_layout_other_order_and_missing_defaults_read_the_same() -> None:

@@ -8,15 +8,13 @@ from uuid import UUID
 
 from esbank.errors import ConcurrencyError, DuplicateEvent
 from esbank.store import (
-    ANY_VERSION,
-    STREAM_EXISTS,
     AppendResult,
-    ExpectedVersion,
     NewEvent,
     StoredEvent,
     StreamAppend,
     StreamCondition,
     StreamId,
+    check_expectation,
     is_expected,
 )
 
@@ -47,19 +45,9 @@ def check_appends(appends: Sequence[StreamAppend], conditions: Sequence[StreamCo
         if part.stream in named:
             raise ValueError(f"{part.stream} is named twice; put all that concerns a stream into one append")
         named.add(part.stream)
-        _check_expectation(part.expected_version)
+        check_expectation(part.expected_version)
     for append in appends:
         _check_events(append)
-
-
-def _check_expectation(expected: ExpectedVersion) -> None:
-    if expected is STREAM_EXISTS or expected is ANY_VERSION:
-        return
-    # `type() is`, because a bool is an int and True would pass for version 1.
-    if type(expected) is not int or expected < 0:
-        raise ValueError(
-            f"an expected version is an int from 0, NO_STREAM, STREAM_EXISTS or ANY_VERSION, not {expected!r}"
-        )
 
 
 def _check_events(append: StreamAppend) -> None:

@@ -14,7 +14,7 @@ from esbank.backends._sqlite_connection import Connection, SQLiteTransaction
 from esbank.errors import StorageError, StoreClosed, UnknownOutcome
 from esbank.store import Rows, SqlValue, Transaction
 
-__all__ = ["Database"]
+__all__ = ["Database", "fork_lock"]
 
 _MOST_IDLE_READERS: Final = 8
 
@@ -57,7 +57,7 @@ class Database:
     @contextmanager
     def write(self) -> Generator[Connection]:
         """Open a write transaction; commit when the block ends, roll back when it raises."""
-        self._check_not_writing()
+        self.check_not_writing()
         with self._write_lock:
             connection = self._writer_connection()
             self._writing_thread = threading.get_ident()
@@ -87,7 +87,7 @@ class Database:
 
     def query_in_turn(self, sql: str, parameters: Mapping[str, SqlValue]) -> Rows:
         """Read with the writer's own connection, once it is free: the only way where no other sees the database."""
-        self._check_not_writing()
+        self.check_not_writing()
         with self._write_lock:
             return self._writer_connection().query(sql, parameters)
 
@@ -113,7 +113,7 @@ class Database:
 
     def close(self) -> None:
         """Close all connections, once writers have finished."""
-        self._check_not_writing()
+        self.check_not_writing()
         with self._write_lock, self._no_reader:
             self._closed = True
             self._close_connections()
@@ -157,7 +157,8 @@ class Database:
             self._prepare_writer(self._writer)
         return self._writer
 
-    def _check_not_writing(self) -> None:
+    def check_not_writing(self) -> None:
+        """Raise ``StorageError`` inside a transaction of this thread."""
         if self._writing_thread == threading.get_ident():
             raise StorageError(
                 self._name,
@@ -184,8 +185,12 @@ _open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
 _forking: list[Database] = []
 _inherited: list[object] = []
 
+fork_lock: Final = threading.Lock()
+"""Held during a fork; and by whoever opens a connection that no `Database` looks after."""
+
 
 def _before_fork() -> None:
+    fork_lock.acquire()
     for database in list(_open_databases):
         database.before_fork()
         _forking.append(database)
@@ -194,6 +199,7 @@ def _before_fork() -> None:
 def _after_fork(*, in_child: bool) -> None:
     while _forking:
         _forking.pop().after_fork(in_child=in_child)
+    fork_lock.release()
 
 
 if hasattr(os, "register_at_fork"):

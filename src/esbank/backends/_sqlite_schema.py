@@ -75,7 +75,8 @@ _VERSION_1: Final = (
     WHEN NEW.version IS NOT (SELECT coalesce(max(version), 0) + 1 FROM esbank_events WHERE stream = NEW.stream)
         OR NEW.position <= (SELECT max(position) FROM esbank_events)
         OR EXISTS (SELECT 1 FROM esbank_events WHERE stream = NEW.stream AND event_id = NEW.event_id)
-    BEGIN SELECT RAISE(ABORT, 'events are append-only: an event cannot take the place of another'); END
+        OR NOT EXISTS (SELECT 1 FROM esbank_streams WHERE stream = NEW.stream)
+    BEGIN SELECT RAISE(ABORT, 'events are append-only: an event comes last in a stream that there is'); END
     """,
     """
     CREATE TRIGGER esbank_streams_no_update BEFORE UPDATE ON esbank_streams

@@ -89,6 +89,7 @@ class MemoryEventStore:
     ) -> tuple[AppendResult, ...]:
         """Store several streams' events at once, all or nothing, if all expectations and `conditions` hold."""
         check_appends(appends, conditions)
+        self._views.check_not_writing()
         with self._lock:
             self._check_open()
             first = self._find_repeat(appends)
@@ -159,6 +160,7 @@ class MemoryEventStore:
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Keep `snapshot` instead of the one that its stream has."""
         self._check_open()
+        self._views.check_not_writing()
         if snapshot.stream not in self._streams:
             raise StreamNotFound(snapshot.stream)
         self._snapshots[snapshot.stream] = snapshot

@@ -6,7 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 from uuid import UUID
@@ -23,7 +23,7 @@ from esbank.backends._appends import (
     results,
 )
 from esbank.backends._sqlite_connection import Connection, ConstraintError
-from esbank.backends._sqlite_database import Database
+from esbank.backends._sqlite_database import Database, fork_lock
 from esbank.backends._sqlite_schema import migrate
 from esbank.errors import ConcurrencyError, DuplicateEvent, StreamNotFound
 from esbank.store import (
@@ -94,14 +94,15 @@ class SQLiteEventStore:
         if self._path in {"", ":memory:"}:
             raise ValueError(f"a path is needed, not {self._path!r}; for a store in memory take MemoryEventStore()")
         # Connections are opened when they are needed, and by then the working directory may be another one.
-        self._path = str(Path(self._path).absolute())
+        file = str(Path(self._path).absolute())
         if durability not in {"full", "normal"}:
             raise ValueError(f'durability is "full" or "normal", not {durability!r}')
         self._clock = clock
-        self._identity = _prepare_file(self._path, busy_timeout)
+        name = self._path
+        self._identity = _prepare_file(file, self._path, busy_timeout)
         self._database = Database(
             self._path,
-            connect=lambda: Connection(self._path, timeout=busy_timeout),
+            connect=lambda: Connection(file, timeout=busy_timeout, name=name),
             prepare_writer=lambda writer: _set_durability(writer, durability),
         )
 
@@ -333,14 +334,11 @@ def _or_most(bound: int | None) -> int:
     return MOST if bound is None else bound
 
 
-def _prepare_file(path: str, busy_timeout: float) -> str:
+def _prepare_file(file: str, name: str, busy_timeout: float) -> str:
     """Make the file a store, or bring it up to date; return its identity."""
-    connection = Connection(path, timeout=busy_timeout)
-    try:
+    with fork_lock, closing(Connection(file, timeout=busy_timeout, name=name)) as connection:
         connection.use_write_ahead_log(patience=busy_timeout)
-        return migrate(connection, path)
-    finally:
-        connection.close()
+        return migrate(connection, name)
 
 
 def _set_durability(writer: Connection, durability: str) -> None:

@@ -14,7 +14,8 @@ from esbank.bank.errors import InvalidAmount, InvalidCommand
 __all__ = ["CURRENCIES", "add", "amount_of", "currency_of", "in_currency", "non_negative", "positive", "subtract"]
 
 _EXACT: Final = Context(prec=60, traps=[Inexact, InvalidOperation])
-_LIMIT: Final = Decimal(10) ** 18
+_LIMIT: Final = Decimal(1000000000000000000)
+_UNITS: Final = {0: Decimal(1), 2: Decimal("0.01"), 3: Decimal("0.001"), 4: Decimal("0.0001")}
 
 # ISO 4217, active codes by the number of decimals of their minor unit.
 _BY_DECIMALS: Final = {
@@ -72,22 +73,23 @@ def in_currency(value: Decimal, currency: str) -> Decimal:
     """Write an amount with just the decimals of its currency; raises ``InvalidAmount`` if it has more."""
     decimals = CURRENCIES[currency]
     try:
-        return _EXACT.quantize(value, Decimal(1).scaleb(-decimals))
+        amount = _EXACT.quantize(value, _UNITS[decimals])
     except Inexact:
         raise InvalidAmount(value, f"{currency} has {decimals} decimals") from None
+    return amount.copy_abs() if amount.is_zero() else amount  # a zero has no sign
 
 
-def currency_of(code: str) -> str:
+def currency_of(code: object) -> str:
     """Return a code of ISO 4217; raises ``InvalidCommand`` for anything else."""
-    if code not in CURRENCIES:
+    if not isinstance(code, str) or code not in CURRENCIES:
         field = "currency"
-        raise InvalidCommand(field, f"{code!r:.20} is no currency of ISO 4217; write a code such as 'EUR'")
+        raise InvalidCommand(field, f"{code!r:.30} is no currency of ISO 4217; write a code such as 'EUR'")
     return code
 
 
 def _checked(value: Decimal) -> Decimal:
     if not value.is_finite():
         raise InvalidAmount(value, "it must be finite")
-    if abs(value) >= _LIMIT:
+    if value.copy_abs() >= _LIMIT:
         raise InvalidAmount(value, f"it must be below {_LIMIT:,}")
     return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from typing import TypeVar
 from uuid import UUID
 
 from esbank.codec._forms import Misfit
@@ -19,6 +20,8 @@ from esbank.events import EventEnvelope
 from esbank.store import NO_METADATA, Metadata, NewEvent, StoredEvent, new_event_id
 
 __all__ = ["EventCodec"]
+
+E = TypeVar("E")
 
 
 class EventCodec:
@@ -79,12 +82,11 @@ class EventCodec:
         """Read the event that a store holds, and keep all that the store knows around it. Raises as `decode` does."""
         return EventEnvelope(self.decode(stored), stored)
 
-    def envelope_of(self, event: object, stored: StoredEvent) -> EventEnvelope[object]:
-        """Put an event that was just stored into its envelope: itself if nothing can change it, else read anew."""
+    def copy(self, event: E) -> E:
+        """Copy an event so that no change to one shows in the other; itself, if nothing can change it."""
         binding = self._registry.by_class(type(event))
-        if binding is None or binding.form.copy is not None:
-            return self.envelope(stored)
-        return EventEnvelope(event, stored)
+        copied: E = event if binding is None or binding.form.copy is None else binding.form.copy(event)
+        return copied
 
     def fingerprint(self, commands: Iterable[object]) -> str:
         """Digest commands, so that the same ones are recognised when they come again.

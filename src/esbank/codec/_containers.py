@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -45,7 +46,7 @@ def list_form(item: Form) -> Form:
         dump=_mapped(item.dump, list, name),
         load=_mapped(item.load, list, name),
         build=item.build and _mapped(item.build, list, name),
-        copy=_mapped(item.copy, list, name) if item.copy else list,
+        copy=_copier(list, _mapped(item.copy, list, name) if item.copy else list),
         hashable=False,
     )
 
@@ -59,7 +60,7 @@ def tuple_form(item: Form) -> Form:
         dump=_mapped(item.dump, tuple, name),
         load=_mapped(item.load, list, name, into=tuple),
         build=item.build and _mapped(item.build, tuple, name, into=tuple),
-        copy=item.copy and _mapped(item.copy, tuple, name, into=tuple),
+        copy=item.copy and _copier(tuple, _mapped(item.copy, tuple, name, into=tuple)),
         hashable=item.hashable,
     )
 
@@ -79,13 +80,14 @@ def fixed_tuple_form(items: tuple[Form, ...]) -> Form:
     def unless_all_same(functions: list[_Function | None]) -> _Function | None:
         return place_by_place([function or _same for function in functions], tuple) if any(functions) else None
 
+    place_copy = unless_all_same([item.copy for item in items])
     return Form(
         name,
         _generic(tuple, *(item.shape for item in items)),
         dump=place_by_place([item.dump for item in items], tuple),
         load=place_by_place([item.load for item in items], list),
         build=unless_all_same([item.build for item in items]),
-        copy=unless_all_same([item.copy for item in items]),
+        copy=place_copy and _copier(tuple, place_copy),
         hashable=all(item.hashable for item in items),
     )
 
@@ -99,7 +101,8 @@ def set_form(kind: type[set[Any] | frozenset[Any]], item: Form) -> Form:
             raise expected(name, values)
         return sorted([item.dump(value) for value in values], key=_encode)
 
-    item_copy = item.copy
+    def copy(values: Any) -> Any:
+        return kind(values if item.copy is None else map(item.copy, values))
 
     def unique(values: list[Any]) -> Any:
         found = kind(values)
@@ -113,7 +116,7 @@ def set_form(kind: type[set[Any] | frozenset[Any]], item: Form) -> Form:
         dump=dump,
         load=_mapped(item.load, list, name, into=unique),
         build=_mapped(item.build, list, name, into=unique) if item.build else unique,
-        copy=(lambda values: kind(map(item_copy, values))) if item_copy else (set if kind is set else None),
+        copy=_copier(kind, copy) if kind is set or item.copy else None,
         hashable=kind is frozenset,
     )
 
@@ -147,9 +150,14 @@ def dict_form(item: Form) -> Form:
         dump=value_by_value(item.dump),
         load=value_by_value(item.load),
         build=item.build and value_by_value(item.build),
-        copy=value_by_value(item.copy) if item.copy else dict,
+        copy=_copier(dict, value_by_value(item.copy) if item.copy else dict),
         hashable=False,
     )
+
+
+def _copier(kind: Any, copy: _Function) -> _Function:
+    """Copy values of just this kind; a state may hold others, a defaultdict for a dict, which keep their ways."""
+    return lambda values: copy(values) if type(values) is kind else deepcopy(values)
 
 
 def _generic(kind: Any, *parameters: Any) -> Any:

@@ -10,6 +10,7 @@ neither a validator nor a converter can make old data unreadable.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any, Final
 
 import attrs
@@ -153,6 +154,8 @@ def _copier(cls: type, fields: tuple[_Field, ...]) -> Callable[[Any], Any] | Non
     new = object.__new__
 
     def copy(value: Any) -> Any:
+        if type(value) is not cls:
+            return deepcopy(value)
         made: Any = new(cls)
         for name, copy_field in plan:
             current = getattr(value, name)

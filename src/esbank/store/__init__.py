@@ -24,6 +24,7 @@ from esbank.store._streams import (
     STREAM_EXISTS,
     ExpectedVersion,
     StreamId,
+    check_expectation,
     is_expected,
 )
 
@@ -47,6 +48,7 @@ __all__ = [
     "StreamId",
     "Transaction",
     "ViewStore",
+    "check_expectation",
     "is_expected",
     "new_event_id",
 ]

@@ -7,7 +7,16 @@ from typing import Final, Literal, Self, TypeAlias
 
 from attrs import frozen
 
-__all__ = ["ANY_VERSION", "NO_STREAM", "STREAM_EXISTS", "ExpectedVersion", "StreamId", "check_text", "is_expected"]
+__all__ = [
+    "ANY_VERSION",
+    "NO_STREAM",
+    "STREAM_EXISTS",
+    "ExpectedVersion",
+    "StreamId",
+    "check_expectation",
+    "check_text",
+    "is_expected",
+]
 
 _MAX_STREAM_BYTES: Final = 512
 
@@ -76,6 +85,17 @@ ANY_VERSION: Final = _Expectation.ANY_VERSION
 
 ExpectedVersion: TypeAlias = "Literal[_Expectation.STREAM_EXISTS, _Expectation.ANY_VERSION] | int"
 """The version a writer counts on: a number, `NO_STREAM`, `STREAM_EXISTS` or `ANY_VERSION`."""
+
+
+def check_expectation(expected: object) -> None:
+    """Refuse what is no expectation with a ``ValueError``."""
+    if expected is STREAM_EXISTS or expected is ANY_VERSION:
+        return
+    # `type() is`, because a bool is an int and True would pass for version 1.
+    if type(expected) is not int or expected < 0:
+        raise ValueError(
+            f"an expected version is an int from 0, NO_STREAM, STREAM_EXISTS or ANY_VERSION, not {expected!r}"
+        )
 
 
 def is_expected(expected: ExpectedVersion, actual: int) -> bool:
