@@ -73,8 +73,8 @@ class Loader(Generic[A]):
 
     def advance(self, replayed: Replayed[A], events: Sequence[object], stored: Sequence[StoredEvent]) -> None:
         """Fold the events that were just appended, as stored, and take a snapshot when it is time for one."""
-        for event in events:
-            replayed.state.apply(self._codec.copy(event))
+        for event, as_stored in zip(events, stored, strict=True):
+            replayed.state.apply(self._codec.reread(event, as_stored))
         replayed.version = stored[-1].version
         # Another process may append from now on.
         replayed.is_fresh = False

@@ -195,8 +195,7 @@ class Repository(Generic[A_co]):
         else:
             # Another process may have written since it was put there.
             replayed.is_fresh = False
-        attempts = 1 if isinstance(order.expected_version, int) else self._max_attempts
-        for attempt in range(1, attempts + 1):
+        for attempt in range(1, self._max_attempts + 1):
             first = self._first_outcome(stream, order)
             if first is not None:
                 return first
@@ -209,8 +208,9 @@ class Repository(Generic[A_co]):
                 first = self._first_outcome(stream, order)
                 if first is not None:
                     return first
+                # What the caller expected is the caller's: no other version will do.
                 is_conflict = isinstance(error, ConcurrencyError) and error.expected != order.expected_version
-                if not is_conflict or attempt == attempts:
+                if not is_conflict or attempt == self._max_attempts:
                     raise
             else:
                 return executed if executed.envelopes else self._first_outcome(stream, order) or executed

@@ -82,6 +82,14 @@ class EventCodec:
         """Read the event that a store holds, and keep all that the store knows around it. Raises as `decode` does."""
         return EventEnvelope(self.decode(stored), stored)
 
+    def reread(self, event: object, stored: StoredEvent) -> object:
+        """Return what reading `stored` gives, given that it was written from `event`.
+
+        That is the event itself, if nothing can change it.
+        """
+        binding = self._registry.by_class(type(event))
+        return event if binding is not None and binding.form.copy is None else self.decode(stored)
+
     def copy(self, event: E) -> E:
         """Copy an event so that no change to one shows in the other; itself, if nothing can change it."""
         binding = self._registry.by_class(type(event))
