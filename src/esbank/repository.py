@@ -189,6 +189,9 @@ class Repository(Generic[A_co]):
         return max((event.version for event in by_then), default=0)
 
     def _execute(self, stream: StreamId, order: _Order) -> Executed[Any, Any]:
+        first = self._first_outcome(stream, order)
+        if first is not None:
+            return first
         replayed = self._cache.take(stream)
         if replayed is None:
             replayed = self._loader.load(stream)
@@ -196,11 +199,8 @@ class Repository(Generic[A_co]):
             # Another process may have written since it was put there.
             replayed.is_fresh = False
         for attempt in range(1, self._max_attempts + 1):
-            first = self._first_outcome(stream, order)
-            if first is not None:
-                return first
             try:
-                executed = self._attempt(stream, replayed, order)
+                return self._attempt(stream, replayed, order)
             except StorageError:
                 raise
             except Exception as error:
@@ -212,8 +212,6 @@ class Repository(Generic[A_co]):
                 is_conflict = isinstance(error, ConcurrencyError) and error.expected != order.expected_version
                 if not is_conflict or attempt == self._max_attempts:
                     raise
-            else:
-                return executed if executed.envelopes else self._first_outcome(stream, order) or executed
             _pause(attempt)
             self._loader.catch_up(stream, replayed)
         raise AssertionError  # the last attempt has returned or raised
@@ -222,7 +220,7 @@ class Repository(Generic[A_co]):
         state, events, new_events = self._decide(stream, replayed, order)
         if not events:
             self._cache.put(stream, replayed)
-            return Executed(state, replayed.version, ())
+            return self._first_outcome(stream, order) or Executed(state, replayed.version, ())
         result = self._store.append(stream, new_events, expected_version=replayed.version)
         if result.version != replayed.version + len(events):
             # The store has recognised a repeat that a racer with the same command id recorded at an earlier version.
