@@ -161,14 +161,14 @@ def test_a_class_is_found_by_its_stored_name() -> None:
     binding = EventRegistry(Opened, Deposited).by_name("MoneyIn")
 
     assert binding is not None
-    assert (binding.cls, binding.type.name, binding.type.schema_version) == (Deposited, "MoneyIn", 4)
+    assert (binding.cls, binding.name, binding.schema_version) == (Deposited, "MoneyIn", 4)
 
 
 def test_a_name_is_found_by_its_class() -> None:
     binding = EventRegistry(Opened, Deposited).by_class(Deposited)
 
     assert binding is not None
-    assert binding.type.name == "MoneyIn"
+    assert binding.name == "MoneyIn"
 
 
 def test_what_it_does_not_know_it_does_not_find() -> None:

@@ -203,6 +203,36 @@ def test_what_can_change_in_a_set_is_copied(annotation: object, make: type) -> N
     assert not set(changeable(copy)) & set(changeable(state))
 
 
+@define
+class HalfMade:
+    name: str = "a"
+    total: int = field(init=False)
+
+
+def test_a_field_that_was_never_set_stays_so_in_a_copy() -> None:
+    half_made = HalfMade()
+
+    copy = StateCodec(HalfMade, FORMS).copy(half_made)
+
+    assert copy.name == "a"
+    assert not hasattr(copy, "total")
+
+
+@frozen(cache_hash=True)
+class Tagged:
+    tags: frozenset[str] = frozenset()
+    notes: tuple[list[str], ...] = field(default=(), eq=False)
+
+
+def test_a_copy_that_caches_its_hash_has_one() -> None:
+    tagged = Tagged(frozenset("ab"), (["x"],))
+
+    copy = StateCodec(Tagged, FORMS).copy(tagged)
+
+    assert copy is not tagged
+    assert hash(copy) == hash(tagged)
+
+
 def test_a_state_without_fields_is_copied_too() -> None:
     state_class = attrs.make_class("State", [])
 

@@ -53,12 +53,12 @@ class EventCodec:
         try:
             data = binding.form.to_json(event)
         except Misfit as misfit:
-            raise EventEncodingError(binding.type.name, misfit.path, misfit.reason) from misfit
+            raise EventEncodingError(binding.name, misfit.path, misfit.reason) from misfit
         return NewEvent(
-            binding.type.name,
+            binding.name,
             data,
             event_id=event_id or new_event_id(),
-            schema_version=binding.type.schema_version,
+            schema_version=binding.schema_version,
             metadata=metadata,
         )
 
@@ -71,7 +71,7 @@ class EventCodec:
         binding = self._by_name(stored.type)
         if binding is None:
             raise UnknownEventType(stored.type, stored.stream, stored.version)
-        if stored.schema_version != binding.type.schema_version:
+        if stored.schema_version != binding.schema_version:
             raise _wrong_schema_version(stored, binding)
         try:
             return binding.read(stored.data)
@@ -115,7 +115,7 @@ class EventCodec:
 
 
 def _wrong_schema_version(stored: StoredEvent, binding: EventBinding) -> EventDecodingError:
-    known = binding.type.schema_version
+    known = binding.schema_version
     where = (stored.type, stored.stream, stored.version, "")
     if stored.schema_version > known:
         reason = (

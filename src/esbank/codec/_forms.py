@@ -77,12 +77,11 @@ def reader(form: Form) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         try:
             native = decode(text)
-            if _encode(native).decode() != text:
-                return form.load(parse(text))
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            # `load` finds the words for it.
-            return form.load(parse(text))
-        return native if build is None else build(native)
+            if _encode(native).decode() == text:
+                return native if build is None else build(native)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError, Misfit):
+            pass  # `load` finds the words for it, and the path to it
+        return form.load(parse(text))
 
     return read
 

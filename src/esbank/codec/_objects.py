@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from types import MemberDescriptorType
 from typing import Any, Final
 
 import attrs
@@ -78,7 +79,7 @@ def _dumper(cls: type, fields: tuple[_Field, ...]) -> Callable[[Any], Any]:
 
 def _loader(cls: type, fields: tuple[_Field, ...]) -> Callable[[Any], Any]:
     names = {field.name for field in fields}
-    keeps_hash = hasattr(cls, "_attrs_cached_hash")
+    blank = _maker(cls)
 
     def load(plain: Any) -> Any:
         if type(plain) is not dict:
@@ -86,9 +87,7 @@ def _loader(cls: type, fields: tuple[_Field, ...]) -> Callable[[Any], Any]:
         for key in plain:
             if key not in names:
                 raise Misfit(f"{cls.__name__} has no such field", key)
-        made: Any = object.__new__(cls)
-        if keeps_hash:
-            _set(made, "_attrs_cached_hash", None)
+        made = blank(cls)
         for field in fields:
             if field.name not in plain:
                 _set(made, field.name, field.default(made))
@@ -123,25 +122,18 @@ def _or_unset(shape: Any) -> Any:
 
 
 def _builder(cls: type, fields: tuple[_Field, ...]) -> Callable[[msgspec.Struct], Any]:
-    plan = tuple((field, field.name, field.form.build) for field in fields)
+    plan = tuple((field, _setter(cls, field.name), field.form.build) for field in fields)
     as_tuple = msgspec.structs.astuple
-    keeps_hash = hasattr(cls, "_attrs_cached_hash")
-    new = object.__new__
+    blank = _maker(cls)
 
     def build(struct: msgspec.Struct) -> Any:
-        made: Any = new(cls)
-        if keeps_hash:
-            _set(made, "_attrs_cached_hash", None)
-        for (field, name, convert), value in zip(plan, as_tuple(struct), strict=True):
+        made = blank(cls)
+        # Not strict, which costs: both have one item for each field.
+        for (field, set_field, convert), value in zip(plan, as_tuple(struct)):  # noqa: B905
             if value is UNSET:
-                _set(made, name, field.default(made))
-            elif convert is None:
-                _set(made, name, value)
+                set_field(made, field.default(made))
             else:
-                try:
-                    _set(made, name, convert(value))
-                except Misfit as misfit:
-                    raise misfit.under(name) from None
+                set_field(made, value if convert is None else convert(value))
         return made
 
     return build
@@ -150,19 +142,41 @@ def _builder(cls: type, fields: tuple[_Field, ...]) -> Callable[[msgspec.Struct]
 def _copier(cls: type, fields: tuple[_Field, ...]) -> Callable[[Any], Any] | None:
     if _is_frozen(cls) and not any(field.form.copy for field in fields):
         return None
-    plan = tuple((field.name, field.form.copy) for field in fields)
-    new = object.__new__
+    plan = tuple((field.name, _setter(cls, field.name), field.form.copy) for field in fields)
+    blank = _maker(cls)
 
     def copy(value: Any) -> Any:
         if type(value) is not cls:
             return deepcopy(value)
-        made: Any = new(cls)
-        for name, copy_field in plan:
-            current = getattr(value, name)
-            _set(made, name, current if copy_field is None else copy_field(current))
+        made = blank(cls)
+        for name, set_field, copy_field in plan:
+            current = getattr(value, name, UNSET)
+            if current is not UNSET:
+                set_field(made, current if copy_field is None else copy_field(current))
         return made
 
     return copy
+
+
+def _maker(cls: type) -> Callable[[type], Any]:
+    """Return what makes a blank object of the class, without ``__init__``."""
+    if not hasattr(cls, "_attrs_cached_hash"):
+        return object.__new__
+
+    def blank(cls: type) -> Any:
+        made: Any = object.__new__(cls)
+        _set(made, "_attrs_cached_hash", None)
+        return made
+
+    return blank
+
+
+def _setter(cls: type, name: str) -> Callable[[Any, Any], None]:
+    """Return what sets a field, also of a frozen class: the slot itself where there is one, which is faster."""
+    slot = getattr(cls, name, None)
+    if isinstance(slot, MemberDescriptorType):
+        return slot.__set__
+    return lambda made, value: _set(made, name, value)
 
 
 def _is_frozen(cls: type) -> bool:

@@ -11,7 +11,7 @@ from attrs import frozen
 from esbank.codec._forms import Form, reader
 from esbank.codec._types import Forms, Hooks
 from esbank.errors import DefinitionError
-from esbank.events import EventType, event_type
+from esbank.events import event_type
 
 __all__ = ["EventBinding", "EventRegistry"]
 
@@ -28,7 +28,8 @@ class EventBinding:
     """An event class, its stored name and schema version, and how its data are written and read."""
 
     cls: type
-    type: EventType
+    name: str
+    schema_version: int
     form: Form
     read: Callable[[str], Any]
 
@@ -102,7 +103,9 @@ class EventRegistry:
                 "give one of them another name: @event(name=…)"
             )
         form = self._forms.of(cls)
-        self._by_class[cls] = self._by_name[name.name] = EventBinding(cls, name, form, reader(form))
+        self._by_class[cls] = self._by_name[name.name] = EventBinding(
+            cls, name.name, name.schema_version, form, reader(form)
+        )
 
 
 def _check_event_class(cls: type) -> None:
