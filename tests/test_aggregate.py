@@ -425,12 +425,12 @@ class TestCategory:
             ("", "must not be empty"),
             ("Bank-Account", "must not contain '-'"),
             ("nul\0", "must not contain a NUL"),
-            (None, "must be a str"),
-            (7, "must be a str"),
+            (None, "write category: ClassVar"),
+            (7, "write category: ClassVar"),
         ],
     )
     def test_one_that_cannot_begin_a_name_is_refused(self, category: object, problem: str) -> None:
-        with pytest.raises(DefinitionError, match=f"Unusable: a stream's category {problem}"):
+        with pytest.raises(DefinitionError, match=f"Unusable: .*{problem}"):
             type("Unusable", (Aggregate,), {"category": category})
 
     def test_one_that_attrs_would_take_for_a_field_is_refused(self) -> None:

@@ -254,6 +254,9 @@ def test_a_table_of_another_projector_is_not_dropped(place: Place) -> None:
     class Thief(Projector):
         tables: ClassVar[Mapping[str, str]] = {"journal": "(x)"}
 
+        @projects(Added)
+        def _ignored(self, envelope: EventEnvelope[Added], tx: Transaction) -> None: ...
+
     with pytest.raises(CheckpointError, match="already exists"):
         ProjectionRunner(place.store, [Thief()], views=place.views).rebuild()
 

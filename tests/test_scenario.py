@@ -273,7 +273,7 @@ class TestFailing:
             JAR.when(Put(1), Take(1)).then(Taken(1), Put1(1))
 
     def test_a_refusal_instead_of_events_is_shown_and_is_the_cause(self) -> None:
-        with pytest.raises(AssertionError, match=r"expected an event, but it was refused: Overdrawn\('6 of 5'\)") as it:
+        with pytest.raises(AssertionError, match=r"expected an event, but it was refused: Overdrawn: 6 of 5") as it:
             JAR.given(Put1(5)).when(Take(6)).then(Taken(6))
 
         assert isinstance(it.value.__cause__, Overdrawn)

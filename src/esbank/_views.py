@@ -15,6 +15,7 @@ __all__ = ["Checkpoint", "View", "check_identifier"]
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_NAMED_TABLE: Final = re.compile(r"\b(?:INTO|FROM|UPDATE|JOIN)\s+\"?([A-Za-z_][A-Za-z0-9_]*)", re.IGNORECASE)
 _SHADOW: Final = "__rebuild"
 _RESERVED: Final = ("esbank_", "sqlite_", "event_log")
 
@@ -150,8 +151,15 @@ class _BoundTransaction:
         self._tx.executemany(self._known.get(sql) or self._resolve(sql), parameters)
 
     def _resolve(self, sql: str) -> str:
+        self._refuse_bare_names(sql)
         resolved = self._known[sql] = _PLACEHOLDER.sub(self._table, sql)
         return resolved
+
+    def _refuse_bare_names(self, sql: str) -> None:
+        """Refuse a statement with which a rebuild would fill the live table instead of its own."""
+        for named in _NAMED_TABLE.finditer(sql):
+            if named[1] in self._tables:
+                raise DefinitionError(f"{self._projector}: write {{{named[1]}}} for its table, with the braces")
 
     def _table(self, placeholder: re.Match[str]) -> str:
         table = self._tables.get(placeholder[1])

@@ -7,7 +7,7 @@ are made when the class is, so a mistake shows at import and not at the first co
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar, overload
+from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar, cast, overload
 
 from attrs import define
 
@@ -115,11 +115,11 @@ class Aggregate(Generic[C, E]):
         handler = self._handlers.get(type(command))
         if handler is None:
             raise UnhandledCommand(type(self), type(command))
-        decided: Iterable[E] | None = handler(self, command)
-        if decided is None:
+        decided: Iterable[E] = handler(self, command)
+        if not isinstance(decided, Iterable):
             raise DefinitionError(
-                f"{type(self).__name__}.{handler.__name__} returned None for {type(command).__name__}: "
-                "yield the events, or return an empty list if there are none"
+                f"{type(self).__name__}.{handler.__name__} returned {decided!r:.60} for {type(command).__name__}: "
+                "yield the events, or return a list of them, empty if there are none"
             )
         return decided
 
@@ -144,6 +144,23 @@ class Aggregate(Generic[C, E]):
         return tuple(cls._appliers)
 
 
+def check_aggregate(aggregate: object) -> None:
+    """Raise ``DefinitionError`` for a class whose states could not be kept in streams."""
+    if not isinstance(aggregate, type) or not issubclass(aggregate, Aggregate):
+        raise DefinitionError(f"a class of aggregates is needed, not {aggregate!r:.60}")
+    cls = cast("type[Aggregate[Any, Any]]", aggregate)
+    if "__attrs_attrs__" not in vars(cls):
+        raise DefinitionError(f"{cls.__name__} is no attrs class, so its fields would be lost: put @attrs.define on it")
+    if not hasattr(cls, "category"):
+        raise DefinitionError(f'{cls.__name__} needs a category: ClassVar[str] = "{cls.__name__}"')
+    try:
+        cls()
+    except TypeError as error:
+        raise DefinitionError(
+            f"every field of {cls.__name__} needs a default, the state before any event: {error}"
+        ) from error
+
+
 def decide(
     state: Aggregate[C, E], commands: Iterable[C], *, copy: Callable[[E], E] = lambda event: event
 ) -> Iterator[E]:
@@ -166,7 +183,12 @@ def _check_category(cls: type[Aggregate[Any, Any]]) -> None:
                 f'repeat category: ClassVar[str] = "{cls.category}" to share the streams of its parent'
             )
         return
+    category: object = cls.category
+    if not isinstance(category, str):
+        raise DefinitionError(
+            f'{cls.__name__}: write category: ClassVar[str] = "{cls.__name__}", a text of the class and no field'
+        )
     try:
-        StreamId(cls.category, "key")
+        StreamId(category, "key")
     except (TypeError, ValueError) as error:
         raise DefinitionError(f"{cls.__name__}: {error}") from error

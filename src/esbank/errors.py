@@ -99,7 +99,10 @@ class StreamNotFound(EsbankError):
 
     def __str__(self) -> str:
         if self.until is None:
-            return f"{self.stream} does not exist: nothing was ever appended to it."
+            return (
+                f"{self.stream} does not exist: nothing was ever appended to it. "
+                "Check the key; execute() starts a stream."
+            )
         return f"{self.stream} did not exist yet by {self.until}."
 
 
@@ -112,7 +115,10 @@ class VersionNotFound(EsbankError):
     actual: int
 
     def __str__(self) -> str:
-        return f"{self.stream} is at version {self.actual}; there is no version {self.version} of it yet."
+        return (
+            f"{self.stream} is at version {self.actual}; there is no version {self.version} of it yet. "
+            "Ask for one up to that."
+        )
 
 
 @define(eq=False, slots=False)
@@ -137,6 +143,8 @@ class UnappliedEvent(EsbankError):
     event: type
 
     def __str__(self) -> str:
+        if self.event in {list, tuple}:
+            return f"{self.aggregate.__name__} yields a {self.event.__name__}; yield one event after the other."
         return (
             f"{self.aggregate.__name__} does not apply {self.event.__name__}: "
             f"mark a method of it with @applies({self.event.__name__})."
@@ -219,7 +227,8 @@ class ProjectionError(EsbankError):
     def __str__(self) -> str:
         return (
             f"projector {self.projector!r} failed at position {self.position} ({self.type}, {self.stream} version "
-            f"{self.version}): {self.__cause__!r}. It waits there; mend what failed and catch up again."
+            f"{self.version}): {self.__cause__!r}. It waits there; mend what failed "
+            "and catch up again, or rebuild it if its tables have changed."
         )
 
 

@@ -82,6 +82,10 @@ class Projector:
         super().__init_subclass__()
         if "name" not in vars(cls):
             cls.name = cls.__name__
+        if isinstance(cls.categories, str) or not all(isinstance(one, str) for one in cls.categories or ()):
+            raise DefinitionError(
+                f'{cls.__name__}: categories are texts in a tuple, as in ("BankAccount",), not {cls.categories!r}'
+            )
         for name in (*cls.tables, *cls.indexes):
             check_identifier(cls.__name__, name)
         cls._methods = methods_by_class(cls, _PROJECTS)
@@ -119,7 +123,7 @@ class ProjectionRunner:
         self._store = store
         self._views = views
         self._projectors = tuple(projectors)
-        _check_distinct(self._projectors)
+        _check_projectors(self._projectors)
         codec = EventCodec(registry or EventRegistry(*(type(projector) for projector in self._projectors)))
         self._followers = {projector.name: _Follower(store, views, codec, projector) for projector in self._projectors}
 
@@ -278,12 +282,17 @@ class _Follower:
         return checkpoint
 
 
-def _check_distinct(projectors: Sequence[Projector]) -> None:
+def _check_projectors(projectors: Sequence[Projector]) -> None:
     taken: dict[str, str] = {}
     for projector in projectors:
+        if not isinstance(projector, Projector):
+            raise TypeError(f"a runner takes projectors, objects of their classes, not {projector!r}")
         for name in {projector.name, *projector.tables}:
             if name in taken:
                 raise DefinitionError(
                     f"{type(projector).__name__} and {taken[name]} share the name {name!r}; give each its own"
                 )
         taken |= dict.fromkeys({projector.name, *projector.tables}, type(projector).__name__)
+    for projector in projectors:
+        if not projector.event_classes():
+            raise DefinitionError(f"{projector.name} takes no events: mark a method of it with @projects(SomeEvent)")

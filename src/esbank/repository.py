@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 
 from esbank._cache import Cache
 from esbank._loading import Loader, Replayed
-from esbank.aggregate import Aggregate, decide
+from esbank.aggregate import Aggregate, check_aggregate, decide
 from esbank.codec import EventCodec, EventRegistry
 from esbank.errors import (
     CommandIdReused,
@@ -91,7 +91,10 @@ class Repository(Generic[A_co]):
     ) -> None:
         _check_count("cache", cache, least=0)
         _check_count("max_attempts", max_attempts, least=1)
-        _check_aggregate(aggregate)
+        _check_store(store)
+        check_aggregate(aggregate)
+        if not isinstance(snapshots, SnapshotPolicy):
+            raise TypeError(f"snapshots is a policy, such as EveryNEvents(50), not {snapshots!r}")
         self._store = store
         self._aggregate = aggregate
         self._codec = EventCodec(_complete_registry(aggregate, registry))
@@ -119,7 +122,12 @@ class Repository(Generic[A_co]):
         stored. ``UnknownOutcome`` and other kinds of ``StorageError`` come from the store.
         """
         if not commands:
-            raise ValueError("there is no command to execute")
+            raise ValueError(f"there is no command after {key!r}; write execute(key, command)")
+        for command in commands:
+            if isinstance(command, (type, list, tuple)):
+                raise TypeError(
+                    f"a command is an object of its class, and several come one by one, not {command!r:.60}"
+                )
         if command_id is not None and (type(command_id) is not str or not command_id):
             raise ValueError(f"a command_id is a str that is not empty, not {command_id!r}")
         if expected_version is not None:
@@ -319,15 +327,11 @@ def _check_count(name: str, number: object, *, least: int) -> None:
         raise ValueError(f"{name} must be an int from {least}, not {number!r}")
 
 
-def _check_aggregate(aggregate: type[Aggregate[Any, Any]]) -> None:
-    if not hasattr(aggregate, "category"):
-        raise DefinitionError(f'{aggregate.__name__} needs a category: ClassVar[str] = "{aggregate.__name__}"')
-    try:
-        aggregate()
-    except TypeError as error:
-        raise DefinitionError(
-            f"every field of {aggregate.__name__} needs a default, the state before any event: {error}"
-        ) from error
+def _check_store(store: object) -> None:
+    if not callable(getattr(store, "append_many", None)):
+        raise TypeError(
+            f"a repository is made of a store and a class of aggregates, in this order, not of {store!r:.60}"
+        )
 
 
 def _complete_registry(aggregate: type[Aggregate[Any, Any]], registry: EventRegistry | None) -> EventRegistry:

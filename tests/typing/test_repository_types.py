@@ -14,6 +14,7 @@ from savings_account import AddInterest, SavingsAccount
 
 from esbank import (
     Aggregate,
+    DefinitionError,
     EventEnvelope,
     EveryNEvents,
     Executed,
@@ -132,7 +133,7 @@ def test_a_repository_of_a_parent_does_not_serve_for_a_subclass(accounts: Reposi
 
 
 def test_what_is_no_aggregate_has_no_repository() -> None:
-    with pytest.raises(Exception, match="category"):
+    with pytest.raises(DefinitionError, match="a class of aggregates is needed"):
         Repository(MemoryEventStore(), Unrelated)  # type: ignore[type-var]
 
 

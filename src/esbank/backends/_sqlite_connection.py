@@ -110,7 +110,7 @@ class Connection:
         if self._only_reads and _code(error) == sqlite3.SQLITE_READONLY:
             return StorageError(self._name, "a query only reads; change views in a view_transaction()")
         advice = _advice(error, self._name)
-        problem = f"{error}; {advice}" if advice else f"{error}, in: {' '.join(sql.split())}"
+        problem = f"{error}; {advice}" if advice else f"{error}{_hint(error)}, in: {' '.join(sql.split())}"
         kind = ConstraintError if isinstance(error, sqlite3.IntegrityError) else StorageError
         return kind(self._name, problem)
 
@@ -147,6 +147,15 @@ def _advice(error: Exception, path: str) -> str:
             return f"make the folder {file.parent} first"
         return "check that this user may read and write the file and its folder"
     return _ADVICE.get(_code(error), "")
+
+
+def _hint(error: Exception) -> str:
+    """Say what the mistake in a statement often is."""
+    if "no such table" in str(error):
+        return " (the tables of a view are made by its runner's first catch_up())"
+    if "Decimal" in str(error):
+        return " (pass a Decimal as text: str(amount))"
+    return ""
 
 
 class SQLiteTransaction:

@@ -95,6 +95,8 @@ class SQLiteEventStore:
             raise ValueError(f"a path is needed, not {self._path!r}; for a store in memory take MemoryEventStore()")
         # Connections are opened when they are needed, and by then the working directory may be another one.
         file = str(Path(self._path).absolute())
+        if busy_timeout < 0:
+            raise ValueError(f"busy_timeout is a number of seconds from 0, not {busy_timeout!r}")
         if durability not in {"full", "normal"}:
             raise ValueError(f'durability is "full" or "normal", not {durability!r}')
         self._clock = clock

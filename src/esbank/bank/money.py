@@ -49,7 +49,9 @@ def amount_of(value: Decimal | int) -> Decimal:
         return Decimal(value)
     if type(value) is not Decimal:
         problem = (
-            'a float is never exact; write Decimal("12.34")' if isinstance(value, float) else "it must be a Decimal"
+            'a float is never exact; write Decimal("12.34")'
+            if isinstance(value, float)
+            else 'it must be a Decimal or an int; write Decimal("12.34")'
         )
         raise InvalidAmount(value, problem)
     return value

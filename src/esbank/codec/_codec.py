@@ -123,5 +123,8 @@ def _wrong_schema_version(stored: StoredEvent, binding: EventBinding) -> EventDe
             "so upgrade this program"
         )
         return NewerSchemaVersion(*where, reason, stored.schema_version, known)
-    reason = f"it has schema version {stored.schema_version}, and nothing here turns that into version {known}"
+    reason = (
+        f"it has schema version {stored.schema_version}, and nothing here turns that into version {known}; "
+        "keep the schema version, and give new fields a default"
+    )
     return EventDecodingError(*where, reason)

@@ -36,7 +36,7 @@ class _Field:
     def default(self, owner: object) -> Any:
         """Return the value of a field that the data do not have."""
         if self._default is attrs.NOTHING:
-            raise Misfit("it is missing, and the field has no default", self.name)
+            raise Misfit("it is missing, and the field has no default; give it one", self.name)
         if isinstance(self._default, _Factory):
             return self._default.factory(owner) if self._default.takes_self else self._default.factory()
         return self._default
@@ -86,7 +86,7 @@ def _loader(cls: type, fields: tuple[_Field, ...]) -> Callable[[Any], Any]:
             raise expected("an object", plain)
         for key in plain:
             if key not in names:
-                raise Misfit(f"{cls.__name__} has no such field", key)
+                raise Misfit(f"{cls.__name__} has no such field; keep the field, or upgrade this program", key)
         made = blank(cls)
         for field in fields:
             if field.name not in plain:

@@ -13,8 +13,9 @@ from typing import Any, Generic, TypeVar, cast
 
 from attrs import frozen
 
-from esbank.aggregate import Aggregate
+from esbank.aggregate import Aggregate, check_aggregate
 from esbank.codec import EventCodec, EventRegistry, StateCodec
+from esbank.errors import UnappliedEvent
 from esbank.store import StoredEvent, StreamId
 
 __all__ = ["Raises", "Scenario", "raises"]
@@ -53,6 +54,7 @@ class Scenario(Generic[A_co]):
     """
 
     def __init__(self, aggregate: type[A_co], *, registry: EventRegistry | None = None) -> None:
+        check_aggregate(aggregate)
         self._aggregate = aggregate
         self._codec = EventCodec(registry or EventRegistry(aggregate))
 
@@ -94,6 +96,8 @@ class Given(Generic[C, E]):
         try:
             for event in self._state.handle(command):
                 self._check_unchanged(before, command)
+                if type(event) not in self._state.event_classes():
+                    raise UnappliedEvent(type(self._state), type(event))
                 self._state.apply(_stored_and_read(self._codec, event))
                 events.append(event)
                 before = self._copy(self._state)
@@ -124,7 +128,7 @@ class Outcome(Generic[E]):
             self._check_refusal(refusals[0])
             return
         if self._error is not None:
-            msg = f"expected {_plural(expected)}, but it was refused: {self._error!r}"
+            msg = f"expected {_plural(expected)}, but it was refused: {_said(self._error)}"
             raise AssertionError(msg) from self._error
         if self._events != list(expected):
             raise AssertionError(
@@ -137,7 +141,7 @@ class Outcome(Generic[E]):
                 f"expected {expected.error.__name__}, but it gave {_plural(self._events)}: {self._events!r}"
             )
         if type(self._error) is not expected.error:
-            msg = f"expected {expected.error.__name__}, but it was refused with {self._error!r}"
+            msg = f"expected {expected.error.__name__}, but it was refused with {_said(self._error)}"
             raise AssertionError(msg) from self._error
         actual = {name: getattr(self._error, name, _Missing.ATTRIBUTE) for name in expected.attributes}
         if actual != expected.attributes:
@@ -158,6 +162,10 @@ def _stored_and_read(codec: EventCodec, event: E) -> E:
     if read != event:
         raise AssertionError(f"{event!r} does not survive being stored:\n{_difference(event, read)}")
     return read
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _difference(expected: object, actual: object) -> str:
