@@ -7,7 +7,7 @@ are made when the class is, so a mistake shows at import and not at the first co
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar, cast, overload
+from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar, overload
 
 from attrs import define
 
@@ -144,11 +144,11 @@ class Aggregate(Generic[C, E]):
         return tuple(cls._appliers)
 
 
-def check_aggregate(aggregate: object) -> None:
+def check_aggregate(cls: type[Aggregate[Any, Any]]) -> None:
     """Raise ``DefinitionError`` for a class whose states could not be kept in streams."""
-    if not isinstance(aggregate, type) or not issubclass(aggregate, Aggregate):
-        raise DefinitionError(f"a class of aggregates is needed, not {aggregate!r:.60}")
-    cls = cast("type[Aggregate[Any, Any]]", aggregate)
+    is_class = isinstance(cls, type)
+    if not is_class or not issubclass(cls, Aggregate):
+        raise DefinitionError(f"a class of aggregates is needed, not {cls!r:.60}")
     if "__attrs_attrs__" not in vars(cls):
         raise DefinitionError(f"{cls.__name__} is no attrs class, so its fields would be lost: put @attrs.define on it")
     if not hasattr(cls, "category"):
