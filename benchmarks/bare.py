@@ -1,10 +1,11 @@
 """The raw limit: the same rows with the same pragmas through ``sqlite3`` itself, with no library around it."""
 
 import json
-import os
 import sqlite3
 import time
 from pathlib import Path
+
+from esbank.store import new_event_id
 
 NAME = "bare driver"
 
@@ -59,4 +60,4 @@ class Contender:
 
     def _next(self) -> tuple[int, int, bytes, str, int]:
         self._version += 1
-        return self._version, self._version, os.urandom(16), DATA, time.time_ns() // 1000
+        return self._version, self._version, new_event_id().bytes, DATA, time.time_ns() // 1000

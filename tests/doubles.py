@@ -145,6 +145,10 @@ class WatchedStore(PlainStore):
         with self._watched("append"):
             return super().append(stream, events, expected_version=expected_version)
 
+    def head(self) -> int | None:
+        with self._watched("head"):
+            return super().head()
+
     def read(
         self,
         stream: StreamId,

@@ -35,7 +35,7 @@ def runner_at(place: Place, *projectors: Projector) -> ProjectionRunner:
 def names(views: ViewStore) -> set[str]:
     """List all that is in the database but for what belongs to esbank."""
     rows = views.query("SELECT name FROM sqlite_master WHERE name NOT LIKE 'esbank%' AND name NOT LIKE 'sqlite%'")
-    return {name for (name,) in rows} - {"event_log"}
+    return {name for (name,) in rows} - {"esbank_event_log"}
 
 
 class LoudJournal(Journal):
@@ -315,8 +315,8 @@ def test_what_is_appended_at_the_last_moment_is_in_the_rebuilt_view(tmp_path: Pa
     with open_place(kind, tmp_path) as place:
         add(place.store, "pen")
         watched = WatchedStore(place.store)
-        # The first look finds the pen, the second nothing; the third is when the new view takes its place.
-        watched.before("read_all", lambda: None, lambda: None, lambda: add(place.store, "ink"))
+        # It looks where the log ends before it fills the shadow, and again when the new view takes its place.
+        watched.before("head", lambda: None, lambda: add(place.store, "ink"))
 
         ProjectionRunner(watched, [Journal()], views=place.views).rebuild()
 
@@ -392,3 +392,40 @@ def test_a_rebuild_that_another_overtook_says_so_and_changes_nothing(tmp_path: P
         assert journal(place.views) == numbered(range(1500))
         runner_at(place, Journal()).catch_up()
         assert journal(place.views) == numbered(range(1500))
+
+
+def test_a_rebuild_that_fails_leaves_nothing_in_the_database(tmp_path: Path) -> None:
+    with open_place("sqlite", tmp_path) as place:
+        add(place.store, "pen")
+        ProjectionRunner(place.store, [Journal()], views=place.views).catch_up()
+        tables = place.views.query("SELECT name FROM sqlite_master ORDER BY name")
+
+        class Failing(Journal):
+            name = "Journal"
+
+            def project(self, envelope: EventEnvelope[Added], tx: Transaction) -> None:  # noqa: ARG002
+                raise RuntimeError
+
+        with pytest.raises(ProjectionError):
+            ProjectionRunner(place.store, [Failing()], views=place.views).rebuild()
+
+        assert place.views.query("SELECT name FROM sqlite_master ORDER BY name") == tables
+        assert place.views.query("SELECT projector FROM esbank_checkpoints") == [("Journal",)]
+
+
+@pytest.mark.parametrize("do", ["catch_up", "rebuild"])
+def test_it_ends_where_the_log_ended_though_others_append_all_the_time(tmp_path: Path, do: str) -> None:
+    with open_place("memory and sqlite", tmp_path) as place:
+        add(place.store, "pen")
+
+        class Chased(Journal):
+            name = "Journal"
+
+            def project(self, envelope: EventEnvelope[Added], tx: Transaction) -> None:
+                super().project(envelope, tx)
+                if envelope.position < 5_000:
+                    add(place.store, f"sku {envelope.position}")
+
+        getattr(ProjectionRunner(place.store, [Chased()], views=place.views), do)()
+
+        assert (place.store.head() or 0) < 5_000

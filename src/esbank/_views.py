@@ -16,8 +16,9 @@ __all__ = ["Checkpoint", "View", "check_identifier"]
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _NAMED_TABLE: Final = re.compile(r"\b(?:INTO|FROM|UPDATE|JOIN)\s+\"?([A-Za-z_][A-Za-z0-9_]*)", re.IGNORECASE)
+_TEXT: Final = re.compile(r"'(?:[^']|'')*'")
 _SHADOW: Final = "__rebuild"
-_RESERVED: Final = ("esbank_", "sqlite_", "event_log")
+_RESERVED: Final = ("esbank_", "sqlite_")
 
 
 def check_identifier(owner: str, name: str) -> None:
@@ -25,7 +26,7 @@ def check_identifier(owner: str, name: str) -> None:
     if not _IDENTIFIER.fullmatch(name) or name.lower().startswith(_RESERVED) or name.endswith(_SHADOW):
         raise DefinitionError(
             f"{owner}: {name!r} cannot name a table or an index; take letters, digits and '_', "
-            f"neither esbank_…, sqlite_…, event_log nor …{_SHADOW}"
+            f"neither esbank_… nor sqlite_… nor …{_SHADOW}"
         )
 
 
@@ -157,7 +158,7 @@ class _BoundTransaction:
 
     def _refuse_bare_names(self, sql: str) -> None:
         """Refuse a statement with which a rebuild would fill the live table instead of its own."""
-        for named in _NAMED_TABLE.finditer(sql):
+        for named in _NAMED_TABLE.finditer(_TEXT.sub("''", sql)):
             if named[1] in self._tables:
                 raise DefinitionError(f"{self._projector}: write {{{named[1]}}} for its table, with the braces")
 

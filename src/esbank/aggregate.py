@@ -89,6 +89,9 @@ class Aggregate(Generic[C, E]):
             def _added(self, event: Added) -> None:
                 self.total += event.amount
 
+    Raise `snapshot_version` when a corrected ``@applies`` method gives another state: older snapshots are then passed
+    over.
+
     It holds no store, no clock and no list of pending events, so it can be tested with nothing but itself. A subclass
     of an aggregate inherits its methods, may override them and may add commands and events; it states a category of
     its own (the same, to share its parent's streams). Raises ``DefinitionError`` when the class is made, if the
@@ -96,6 +99,7 @@ class Aggregate(Generic[C, E]):
     """
 
     category: ClassVar[str]
+    snapshot_version: ClassVar[int] = 1
     _handlers: ClassVar[Mapping[type, Callable[..., Any]]] = {}
     _appliers: ClassVar[Mapping[type, Callable[..., Any]]] = {}
 

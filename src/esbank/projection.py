@@ -125,6 +125,9 @@ class ProjectionRunner:
         self._projectors = tuple(projectors)
         _check_projectors(self._projectors)
         codec = EventCodec(registry or EventRegistry(*(type(projector) for projector in self._projectors)))
+        for cls in (cls for projector in self._projectors for cls in projector.event_classes()):
+            if codec.registry.by_class(cls) is None:
+                raise DefinitionError(f"the registry lacks {cls.__name__}, which a projector takes; add it")
         self._followers = {projector.name: _Follower(store, views, codec, projector) for projector in self._projectors}
 
     @property
@@ -132,15 +135,15 @@ class ProjectionRunner:
         """Where the tables are."""
         return self._views
 
-    def catch_up(self) -> None:
-        """Bring every view to the end of the log, and return; does nothing where that is so already.
+    def catch_up(self, *names: str) -> None:
+        """Bring the views of the projectors with these `names`, or all of them, to where the log ends now, and return.
 
         May be called by several threads and processes at once. Raises ``ProjectionError`` when a projector fails; it
         stays before that event, and the others go on to the end all the same. Raises ``CheckpointError`` when a view
         does not belong to this store.
         """
         failures: list[ProjectionError | CheckpointError] = []
-        for follower in self._followers.values():
+        for follower in self._named(names):
             try:
                 follower.catch_up()
             except (ProjectionError, CheckpointError) as error:
@@ -157,11 +160,14 @@ class ProjectionRunner:
         Readers keep the old view, whole, until the new one takes its place in one step. Raises ``ProjectionError`` when
         a projector fails; the old view then stays.
         """
+        for follower in self._named(names):
+            follower.rebuild()
+
+    def _named(self, names: Sequence[str]) -> list[_Follower]:
         for name in names:
             if name not in self._followers:
                 raise ValueError(f"no projector is named {name!r}; there are {', '.join(self._followers)}")
-        for name in names or self._followers:
-            self._followers[name].rebuild()
+        return [self._followers[name] for name in names or self._followers]
 
 
 class _Follower:
@@ -187,12 +193,17 @@ class _Follower:
         with self._views.view_transaction() as tx:
             shadow.drop(tx)
             checkpoint = self._open(tx, shadow)
-        checkpoint = self._follow(shadow, checkpoint)
+        try:
+            checkpoint = self._follow(shadow, checkpoint)
+        except ProjectionError:
+            with self._views.view_transaction() as tx:
+                shadow.drop(tx)
+            raise
         with self._views.view_transaction() as tx:
             if shadow.checkpoint(tx.execute) != checkpoint:
                 raise CheckpointError(self._projector.name, "another rebuild has begun meanwhile; let that one finish")
-            # Writers wait from here on where they share the database, so this ends.
-            while page := self._page(checkpoint):
+            head = self._store.head()
+            while page := self._page(checkpoint, head):
                 checkpoint = self._handle(tx, shadow, page)
             with self._making_tables():
                 self._view.take_over(tx, shadow, checkpoint)
@@ -239,7 +250,8 @@ class _Follower:
             raise CheckpointError(self._projector.name, problem)
 
     def _follow(self, view: View, checkpoint: Checkpoint) -> Checkpoint:
-        while page := self._page(checkpoint):
+        head = self._store.head()
+        while page := self._page(checkpoint, head):
             try:
                 checkpoint = self._advance(view, checkpoint, page)
             except ProjectionError as error:
@@ -249,7 +261,10 @@ class _Follower:
                 raise
         return checkpoint
 
-    def _page(self, checkpoint: Checkpoint) -> list[StoredEvent]:
+    def _page(self, checkpoint: Checkpoint, head: int | None) -> list[StoredEvent]:
+        """Read on from a checkpoint, but not beyond `head`: others may append faster than this can follow."""
+        if head is None or (checkpoint.position is not None and checkpoint.position >= head):
+            return []
         return list(self._store.read_all(after=checkpoint.position, limit=_PAGE))
 
     def _advance(self, view: View, checkpoint: Checkpoint, page: Sequence[StoredEvent]) -> Checkpoint:

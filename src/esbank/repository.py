@@ -139,7 +139,8 @@ class Repository(Generic[A_co]):
             stamp = _Stamp(command_id, self._codec.fingerprint(commands))
             metadata = evolve(metadata, command_id=command_id, command_fingerprint=stamp.fingerprint)
         order = _Order(commands, metadata, stamp, expected_version)
-        return cast("Executed[A_co, E]", self._execute(stream, order))
+        with self._cache.turn(stream):
+            return cast("Executed[A_co, E]", self._execute(stream, order))
 
     def load(self, key: str, *, version: int | None = None, recorded_until: datetime | None = None) -> Loaded[A_co]:
         """Load an aggregate as it is, as it was at `version`, or as it had been recorded by a moment.

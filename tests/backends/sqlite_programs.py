@@ -331,6 +331,28 @@ def fork_inside_transaction(path: str) -> None:
     say({"status": status, "rows": rows, **state_of(path)})
 
 
+def fork_while_a_thread_needs_two_stores(path: str) -> None:
+    """Fork while a thread that writes to one store is about to read from another, as a rebuild does."""
+    events, views = SQLiteEventStore(path), SQLiteEventStore(f"{path}.views")
+    append(events)
+    inside, read = threading.Event(), []
+
+    def rebuild() -> None:
+        with views.view_transaction():
+            inside.set()
+            time.sleep(0.3)
+            read.append(len(list(events.read_all())))
+
+    thread = threading.Thread(target=rebuild)
+    thread.start()
+    inside.wait()
+    status = status_of(fork(lambda: append(events)))
+    thread.join()
+    events.close()
+    views.close()
+    say({"status": status, "read": read[0]})
+
+
 def fork_while_threads_append(path: str) -> None:
     """Fork again and again while threads append; each child appends once."""
     store = SQLiteEventStore(path, busy_timeout=5)

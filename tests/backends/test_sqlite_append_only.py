@@ -129,7 +129,9 @@ def test_a_view_cannot_change_the_log_either(store: SQLiteEventStore) -> None:
 
 def test_whoever_looks_into_the_file_finds_a_readable_log(written: Path) -> None:
     with closing(sqlite3.connect(written)) as connection:
-        rows = connection.execute("SELECT stream, version, type, data FROM event_log ORDER BY position").fetchall()
+        rows = connection.execute(
+            "SELECT stream, version, type, data FROM esbank_event_log ORDER BY position"
+        ).fetchall()
 
     assert rows == [(str(stream), version, "Deposited", "{}") for stream in STREAMS for version in (1, 2, 3)]
 
@@ -137,6 +139,6 @@ def test_whoever_looks_into_the_file_finds_a_readable_log(written: Path) -> None
 def test_the_readable_log_says_when_to_the_microsecond(path: Path) -> None:
     with SQLiteEventStore(path, clock=lambda: 1_700_000_000_000_042_999) as store:
         (stored,) = store.append(STREAMS[0], [NewEvent("Deposited", "{}")], expected_version=0).events
-        rows = store.query("SELECT recorded_at, event_id FROM event_log")
+        rows = store.query("SELECT recorded_at, event_id FROM esbank_event_log")
 
     assert rows == [("2023-11-14 22:13:20.000042", stored.event_id.hex)]

@@ -66,3 +66,9 @@ def test_the_workers_of_a_pool_may_use_their_parents_store(path: Path, run: Run)
     told = run("fork_a_pool", path)
 
     assert told == {"pool": [1] * 20, "integrity": "ok", "versions": [1, 2], "log": 22}
+
+
+def test_a_fork_lets_a_thread_finish_that_needs_two_stores(path: Path, run: Run) -> None:
+    told = run("fork_while_a_thread_needs_two_stores", path)
+
+    assert told == {"status": 0, "read": 1}

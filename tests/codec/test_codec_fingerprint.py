@@ -7,7 +7,7 @@ import pytest
 from attrs import field, frozen
 from attrs.validators import gt
 
-from esbank import DefinitionError, EventCodec, EventRegistry
+from esbank import DefinitionError, EventCodec, EventEncodingError, EventRegistry
 
 CODEC = EventCodec(EventRegistry())
 
@@ -99,18 +99,24 @@ def test_the_order_in_a_set_does_not_matter() -> None:
     assert CODEC.fingerprint([Labelled(frozenset(labels))]) == CODEC.fingerprint([Labelled(frozenset(labels[::-1]))])
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        Raw(b"x"),
-        Deposit(1.5),
-        Deposit(Decimal("NaN")),
-        Deposit(Decimal(1), by="\ud800"),
-        Labelled(frozenset({"\ud800"})),
-        Plain(),
-    ],
-    ids=["bytes", "float", "NaN", "surrogate", "surrogate in a set", "no attrs class"],
-)
-def test_a_command_that_cannot_be_written_is_refused(command: object) -> None:
+@pytest.mark.parametrize("command", [Raw(b"x"), Plain()], ids=["bytes", "no attrs class"])
+def test_a_class_of_commands_that_cannot_be_written_is_refused(command: object) -> None:
     with pytest.raises(DefinitionError, match="a command with a command_id must be writable as JSON"):
         CODEC.fingerprint([Deposit(Decimal(1)), command])
+
+
+@pytest.mark.parametrize(
+    ("command", "field"),
+    [
+        (Deposit(1.5), "amount"),
+        (Deposit(Decimal("NaN")), "amount"),
+        (Deposit(Decimal(1), by="\ud800"), "by"),
+        (Labelled(frozenset({"\ud800"})), "labels"),
+    ],
+    ids=["float", "NaN", "surrogate", "surrogate in a set"],
+)
+def test_a_value_in_a_command_that_cannot_be_written_is_refused(command: object, field: str) -> None:
+    with pytest.raises(EventEncodingError) as refused:
+        CODEC.fingerprint([Deposit(Decimal(1)), command])
+
+    assert refused.value.field == field

@@ -43,10 +43,6 @@ class Money:
         return hash(str(self))
 
 
-class MoreMoney(Money):
-    pass
-
-
 @frozen
 class Point:
     x: int
@@ -206,7 +202,7 @@ def test_a_type_without_a_hook_is_refused_beside_others_that_have_one() -> None:
         EventRegistry(holding(Other), hooks=hooks)
 
 
-@pytest.mark.parametrize("value", [MoreMoney(Decimal(1), "EUR"), "EUR 1", None], ids=repr)
+@pytest.mark.parametrize("value", ["EUR 1", None], ids=repr)
 def test_a_value_of_another_class_is_refused(value: object) -> None:
     cls = holding(Money)
 

@@ -22,6 +22,7 @@ __all__ = [
     "MOST",
     "check_appends",
     "check_expectations",
+    "check_filter",
     "check_read",
     "check_stream",
     "concerned",
@@ -74,6 +75,12 @@ def check_stream(stream: object) -> None:
     """Refuse what does not name a stream with a ``TypeError``."""
     if not isinstance(stream, StreamId):
         raise TypeError(f"a stream is named by a StreamId, not {stream!r}; StreamId.parse() reads one from text")
+
+
+def check_filter(wanted: object) -> None:
+    """Refuse one text where several are meant, because it would be taken letter by letter."""
+    if isinstance(wanted, str):
+        raise TypeError(f"give categories and types as several, as in ({wanted!r},)")
 
 
 def check_read(*, after: int = 0, up_to: int | None = None, limit: int | None = None) -> None:

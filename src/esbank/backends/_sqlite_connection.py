@@ -72,13 +72,14 @@ class Connection:
     def query(self, sql: str, parameters: Mapping[str, SqlValue]) -> Rows:
         """Execute one statement that reads; refuse any other."""
         check_statement(sql)
-        self.rows("PRAGMA query_only=ON")
-        self._only_reads = True
-        try:
-            return self.rows(sql, parameters)
-        finally:
-            self._only_reads = False
-            self.rows("PRAGMA query_only=OFF")
+        return self.rows(sql, parameters)
+
+    def only_read(self, *, yes: bool) -> None:
+        """Refuse every statement that would change something, or allow them again."""
+        if yes != self._only_reads:
+            self._only_reads = True
+            self.rows(f"PRAGMA query_only={'ON' if yes else 'OFF'}")
+            self._only_reads = yes
 
     def use_write_ahead_log(self, *, patience: float) -> None:
         """Switch the file to WAL, waiting `patience` seconds for others: SQLite does not wait for this by itself."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
@@ -17,6 +18,7 @@ from esbank.store import Rows, SqlValue, Transaction
 __all__ = ["Database", "fork_lock"]
 
 _MOST_IDLE_READERS: Final = 8
+_MOMENT: Final = 0.01
 
 
 class Database:
@@ -62,6 +64,7 @@ class Database:
             connection = self._writer_connection()
             self._writing_thread = threading.get_ident()
             try:
+                connection.only_read(yes=False)
                 connection.rows("BEGIN IMMEDIATE")
                 yield connection
                 self._commit(connection)
@@ -89,27 +92,31 @@ class Database:
         """Read with the writer's own connection, once it is free: the only way where no other sees the database."""
         self.check_not_writing()
         with self._write_lock:
-            return self._writer_connection().query(sql, parameters)
+            connection = self._writer_connection()
+            connection.only_read(yes=True)
+            try:
+                return connection.query(sql, parameters)
+            finally:
+                connection.only_read(yes=False)
 
     @contextmanager
     def read(self) -> Generator[Connection]:
         """Borrow a connection to read with."""
-        with self._no_reader:
-            self.check_open()
-            connection = self._readers.pop() if self._readers else None
-            self._reading += 1
+        connection: Connection | None = None
+        is_counted = False
         try:
-            connection = connection or self._connect()
+            with self._no_reader:
+                self.check_open()
+                self._reading += 1
+                is_counted = True
+                connection = self._readers.pop() if self._readers else None
+            if connection is None:
+                connection = self._connect()
+                connection.only_read(yes=True)
             yield connection
         finally:
-            with self._no_reader:
-                self._reading -= 1
-                if connection is not None:
-                    self._readers.append(connection)
-                if self._closed or len(self._readers) > _MOST_IDLE_READERS:
-                    self._readers.pop().close()
-                if not self._reading:
-                    self._no_reader.notify_all()
+            if is_counted:
+                self._return(connection)
 
     def close(self) -> None:
         """Close all connections, once writers have finished."""
@@ -130,12 +137,27 @@ class Database:
         """Whether `close` was called."""
         return self._closed
 
+    def hold(self) -> bool:
+        """Keep everybody out, if nobody is in within a moment."""
+        is_mine = self._writing_thread == threading.get_ident()
+        if not is_mine and not self._write_lock.acquire(timeout=_MOMENT):
+            return False
+        with self._no_reader:
+            if self._no_reader.wait_for(lambda: not self._reading, timeout=_MOMENT):
+                self._no_reader.acquire()
+                return True
+        if not is_mine:
+            self._write_lock.release()
+        return False
+
+    def release(self) -> None:
+        """Let everybody in again."""
+        self._no_reader.release()
+        if self._writing_thread is None:
+            self._write_lock.release()
+
     def before_fork(self) -> None:
-        """Wait until nobody uses a connection, and close all of them."""
-        if self._writing_thread != threading.get_ident():
-            self._write_lock.acquire()
-        self._no_reader.acquire()
-        self._no_reader.wait_for(lambda: not self._reading)
+        """Close all connections."""
         if self._writing_thread is None and not self._is_in_memory:
             self._close_connections()
 
@@ -165,6 +187,16 @@ class Database:
                 "a transaction is open in this thread: end it before you append, begin another, or close the store",
             )
 
+    def _return(self, connection: Connection | None) -> None:
+        with self._no_reader:
+            self._reading -= 1
+            if connection is not None:
+                self._readers.append(connection)
+            if self._readers and (self._closed or len(self._readers) > _MOST_IDLE_READERS):
+                self._readers.pop().close()
+            if not self._reading:
+                self._no_reader.notify_all()
+
     def _close_connections(self) -> None:
         while self._readers:
             self._readers.pop().close()
@@ -177,7 +209,10 @@ class Database:
         try:
             connection.rows("COMMIT")
         except StorageError as error:
-            problem = f"the commit failed ({error.problem}); repeat the very same append to learn whether it was stored"
+            problem = (
+                f"the commit failed ({error.problem}); repeat the same append, or the command with its command_id, to "
+                "learn whether it was stored"
+            )
             raise UnknownOutcome(self._name, problem) from error.__cause__
 
 
@@ -191,9 +226,21 @@ fork_lock: Final = threading.Lock()
 
 def _before_fork() -> None:
     fork_lock.acquire()
-    for database in list(_open_databases):
+    # All or none: to wait for one while holding another would block a thread that needs both.
+    while not _hold_all():
+        time.sleep(_MOMENT)
+    for database in _forking:
         database.before_fork()
+
+
+def _hold_all() -> bool:
+    for database in list(_open_databases):
+        if not database.hold():
+            while _forking:
+                _forking.pop().release()
+            return False
         _forking.append(database)
+    return True
 
 
 def _after_fork(*, in_child: bool) -> None:

@@ -1,7 +1,7 @@
 """The tables of a SQLite store, and how a file gets them.
 
 Each entry of `MIGRATIONS` takes a file from one schema version to the next. Tables of esbank begin with ``esbank_``, so
-that an application may keep its own in the same file; ``event_log`` is a view for people who look into it.
+that an application may keep its own in the same file; ``esbank_event_log`` is a view for people who look into it.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ _VERSION_1: Final = (
     BEGIN SELECT RAISE(ABORT, 'streams are append-only: a stream cannot take the place of another'); END
     """,
     """
-    CREATE VIEW event_log AS
+    CREATE VIEW esbank_event_log AS
     SELECT e.position, s.category || '-' || s.key AS stream, e.version, e.type, e.schema_version, e.data, e.metadata,
            strftime('%Y-%m-%d %H:%M:%S', e.recorded_at / 1000000, 'unixepoch')
                || printf('.%06d', e.recorded_at % 1000000) AS recorded_at,

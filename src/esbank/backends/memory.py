@@ -14,6 +14,7 @@ from attrs import define, field
 from esbank.backends._appends import (
     check_appends,
     check_expectations,
+    check_filter,
     check_read,
     check_stream,
     concerned,
@@ -129,6 +130,8 @@ class MemoryEventStore:
         """Read the events of all streams in position order, those after the position `after`."""
         check_read(after=0 if after is None else after, limit=limit)
         self._check_open()
+        check_filter(categories)
+        check_filter(types)
         wanted_categories = None if categories is None else frozenset(categories)
         wanted_types = None if types is None else frozenset(types)
         return self._follow(after or 0, wanted_categories, wanted_types, limit)
@@ -182,9 +185,9 @@ class MemoryEventStore:
 
     def close(self) -> None:
         """Forget everything."""
+        self._views.close()  # waits for an open transaction, or refuses inside it
         with self._lock:
             self._closed = True
-            self._views.close()
 
     def __enter__(self) -> Self:
         return self

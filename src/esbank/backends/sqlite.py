@@ -15,6 +15,7 @@ from esbank.backends._appends import (
     MOST,
     check_appends,
     check_expectations,
+    check_filter,
     check_read,
     check_stream,
     concerned,
@@ -125,6 +126,9 @@ class SQLiteEventStore:
     ) -> tuple[AppendResult, ...]:
         """Store several streams' events at once, all or nothing, if all expectations and `conditions` hold."""
         check_appends(appends, conditions)
+        # Written before the lock is taken; most events of an append share theirs.
+        metadata = {id(event.metadata): event.metadata for _, event in flatten(appends)}
+        texts = {key: value.to_json() for key, value in metadata.items()}
         try:
             with self._database.write() as connection:
                 parts = concerned(appends, conditions)
@@ -136,7 +140,7 @@ class SQLiteEventStore:
                     if first is None:
                         raise
                     return first
-                return results(appends, self._insert(connection, appends, heads))
+                return results(appends, self._insert(connection, appends, heads, texts))
         except ConstraintError:
             # An id is taken: by a repeat of what was stored, which succeeds, or by something else, which does not.
             with self._database.read() as connection:
@@ -175,6 +179,7 @@ class SQLiteEventStore:
         filters: list[str] = []
         for column, wanted in (("s.category", categories), ("e.type", types)):
             if wanted is not None:
+                check_filter(wanted)
                 values = list(wanted)
                 sql += f" AND {column} IN ({', '.join('?' * len(values))})"
                 filters += values
@@ -182,12 +187,14 @@ class SQLiteEventStore:
 
     def find(self, stream: StreamId, event_id: UUID) -> StoredEvent | None:
         """Return the event of `stream` that has this id, if there is one."""
+        check_stream(stream)
         with self._database.read() as connection:
             rows = connection.rows(_FIND, (stream.category, stream.key, event_id.bytes))
         return StoredEvent(stream, *rows[0]) if rows else None
 
     def version(self, stream: StreamId) -> int:
         """Return the version of the last event of `stream`, 0 when there is none."""
+        check_stream(stream)
         with self._database.read() as connection:
             return _head_of_stream(connection, stream)[1]
 
@@ -258,6 +265,7 @@ class SQLiteEventStore:
         connection: Connection,
         appends: Sequence[StreamAppend],
         heads: Mapping[StreamId, tuple[int | None, int]],
+        metadata: Mapping[int, str],
     ) -> list[StoredEvent]:
         last = connection.rows(_LAST)
         position, latest = last[0] if last else (0, 0)
@@ -279,7 +287,7 @@ class SQLiteEventStore:
                     event.type,
                     event.schema_version,
                     event.data,
-                    event.metadata.to_json(),
+                    metadata[id(event.metadata)],
                     recorded_at,
                 )
                 stored.append(StoredEvent(append.stream, *columns))
@@ -339,8 +347,9 @@ def _or_most(bound: int | None) -> int:
 def _prepare_file(file: str, name: str, busy_timeout: float) -> str:
     """Make the file a store, or bring it up to date; return its identity."""
     with fork_lock, closing(Connection(file, timeout=busy_timeout, name=name)) as connection:
+        identity = migrate(connection, name)
         connection.use_write_ahead_log(patience=busy_timeout)
-        return migrate(connection, name)
+        return identity
 
 
 def _set_durability(writer: Connection, durability: str) -> None:

@@ -122,7 +122,7 @@ class Bank:
 
     def account(self, account_id: str) -> AccountRow:
         """Show an account as it is now; raises ``AccountNotFound``."""
-        self._runner.catch_up()
+        self._runner.catch_up(AccountDetails.name)
         row = self._details.get(account_id)
         if row is None:
             raise _not_found(account_id)
@@ -131,6 +131,7 @@ class Bank:
     def transactions(self, account_id: str) -> list[TransactionRow]:
         """List the movements of an account, in order; raises ``AccountNotFound``."""
         self.account(account_id)
+        self._runner.catch_up(TransactionHistory.name)
         return self._transactions.of(account_id)
 
     def history(self, account_id: str) -> Iterator[EventEnvelope[AccountEvent]]:

@@ -99,14 +99,17 @@ class EventCodec:
     def fingerprint(self, commands: Iterable[object]) -> str:
         """Digest commands, so that the same ones are recognised when they come again.
 
-        Raises ``DefinitionError`` for a command that cannot be written as JSON.
+        Raises ``DefinitionError`` for a class of commands that cannot be written as JSON, and ``EventEncodingError``
+        for a value in one.
         """
         digest = hashlib.sha256()
         for command in commands:
             cls = type(command)
             try:
                 text = self._registry.forms.of(cls).to_json(command)
-            except (DefinitionError, Misfit) as error:
+            except Misfit as misfit:
+                raise EventEncodingError(cls.__name__, misfit.path, misfit.reason) from misfit
+            except DefinitionError as error:
                 raise DefinitionError(
                     f"a command with a command_id must be writable as JSON, to be recognised again: {error}"
                 ) from error

@@ -18,8 +18,8 @@ S = TypeVar("S")
 class StateCodec(Generic[S]):
     """Writes, reads and copies the states of one class.
 
-    `schema` is a fingerprint of its fields and their types: it changes when the class does. `unstorable` says why
-    states of the class cannot be written, None when they can; they can be copied all the same.
+    `schema` is a fingerprint of its fields and their types: it changes when the class or its `snapshot_version` does.
+    `unstorable` says why states of the class cannot be written, None when they can; they can be copied all the same.
     """
 
     def __init__(self, cls: type[S], forms: Forms) -> None:
@@ -32,7 +32,9 @@ class StateCodec(Generic[S]):
         except DefinitionError as error:
             self.unstorable = str(error)
         else:
-            self.schema = hashlib.sha256(self._form.signature.encode()).hexdigest()
+            self.schema = hashlib.sha256(
+                f"{getattr(cls, 'snapshot_version', 1)} {self._form.signature}".encode()
+            ).hexdigest()
             self._read = reader(self._form)
 
     def encode(self, state: S) -> str:

@@ -175,7 +175,7 @@ def _hooked_converter(hooks: Hooks) -> Converter:
 
 def _hooked_form(cls: type, unstructure: Callable[[Any], Any], structure: Callable[[Any, Any], Any]) -> Form:
     def dump(value: Any) -> Any:
-        if type(value) is not cls:
+        if not isinstance(value, cls):
             raise expected(cls.__name__, value)
         try:
             plain = unstructure(value)
@@ -197,4 +197,12 @@ def _hooked_form(cls: type, unstructure: Callable[[Any], Any], structure: Callab
         except Exception as error:
             raise Misfit(f"the hook for {cls.__name__} refuses {plain!r:.60}: {error!r}") from error
 
-    return Form(f"hook {cls.__name__}", Any, dump=dump, load=load, build=load, copy=deepcopy)
+    return Form(
+        f"hook {cls.__name__}",
+        Any,
+        dump=dump,
+        load=load,
+        build=load,
+        copy=deepcopy,
+        hashable=getattr(cls, "__hash__", None) is not None,
+    )
