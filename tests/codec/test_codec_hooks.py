@@ -316,3 +316,13 @@ def test_a_copy_of_a_state_copies_what_is_hooked() -> None:
     copy.money.amount = Decimal(2)
 
     assert state.money.amount == 1
+
+
+def test_an_event_with_a_hooked_part_is_copied_because_the_part_may_change() -> None:
+    cls = holding(Money)
+    event = cls(Money(Decimal(1), "EUR"))
+
+    copy = EventCodec(EventRegistry(cls, hooks=hooks)).copy(event)
+
+    assert copy == event
+    assert copy is not event

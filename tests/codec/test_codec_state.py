@@ -203,6 +203,31 @@ def test_what_can_change_in_a_set_is_copied(annotation: object, make: type) -> N
     assert not set(changeable(copy)) & set(changeable(state))
 
 
+@frozen
+class Fact:
+    pass
+
+
+@frozen
+class TaggedFact(Fact):
+    tags: list[str]
+
+
+@define
+class Remembering:
+    last: Fact | None = None
+    all: tuple[Fact, ...] = ()
+
+
+def test_a_part_of_a_subclass_that_can_change_is_copied_whatever_its_field_says() -> None:
+    fact = TaggedFact(["a"])
+
+    copy = StateCodec(Remembering, FORMS).copy(Remembering(fact, (fact,)))
+    fact.tags.append("b")
+
+    assert copy == Remembering(TaggedFact(["a"]), (TaggedFact(["a"]),))
+
+
 @define
 class HalfMade:
     name: str = "a"

@@ -88,12 +88,14 @@ class EventCodec:
         That is the event itself, if nothing can change it.
         """
         binding = self._registry.by_class(type(event))
-        return event if binding is not None and binding.form.copy is None else self.decode(stored)
+        return event if binding is not None and not binding.form.changes else self.decode(stored)
 
     def copy(self, event: E) -> E:
         """Copy an event so that no change to one shows in the other; itself, if nothing can change it."""
         binding = self._registry.by_class(type(event))
-        copied: E = event if binding is None or binding.form.copy is None else binding.form.copy(event)
+        if binding is None or binding.form.copy is None or not binding.form.changes:
+            return event
+        copied: E = binding.form.copy(event)
         return copied
 
     def fingerprint(self, commands: Iterable[object]) -> str:

@@ -33,6 +33,7 @@ def optional_form(inner: Form) -> Form:
         load=lift(inner.load),
         build=inner.build and lift(inner.build),
         copy=inner.copy and lift(inner.copy),
+        changes=inner.changes,
         hashable=inner.hashable,
     )
 
@@ -47,6 +48,7 @@ def list_form(item: Form) -> Form:
         load=_mapped(item.load, list, name),
         build=item.build and _mapped(item.build, list, name),
         copy=_copier(list, _mapped(item.copy, list, name) if item.copy else list),
+        changes=True,
         hashable=False,
     )
 
@@ -61,6 +63,7 @@ def tuple_form(item: Form) -> Form:
         load=_mapped(item.load, list, name, into=tuple),
         build=item.build and _mapped(item.build, tuple, name, into=tuple),
         copy=item.copy and _copier(tuple, _mapped(item.copy, tuple, name, into=tuple)),
+        changes=item.changes,
         hashable=item.hashable,
     )
 
@@ -88,6 +91,7 @@ def fixed_tuple_form(items: tuple[Form, ...]) -> Form:
         load=place_by_place([item.load for item in items], list),
         build=unless_all_same([item.build for item in items]),
         copy=place_copy and _copier(tuple, place_copy),
+        changes=any(item.changes for item in items),
         hashable=all(item.hashable for item in items),
     )
 
@@ -117,6 +121,7 @@ def set_form(kind: type[set[Any] | frozenset[Any]], item: Form) -> Form:
         load=_mapped(item.load, list, name, into=unique),
         build=_mapped(item.build, list, name, into=unique) if item.build else unique,
         copy=_copier(kind, copy) if kind is set or item.copy else None,
+        changes=kind is set or item.changes,
         hashable=kind is frozenset,
     )
 
@@ -151,6 +156,7 @@ def dict_form(item: Form) -> Form:
         load=value_by_value(item.load),
         build=item.build and value_by_value(item.build),
         copy=_copier(dict, value_by_value(item.copy) if item.copy else dict),
+        changes=True,
         hashable=False,
     )
 

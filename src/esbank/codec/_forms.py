@@ -46,7 +46,8 @@ class Form:
     - `dump` turns a value into what msgspec writes; raises `Misfit` unless the value is exactly of the type.
     - `build` turns what msgspec read into the value; None where it is the value.
     - `load` turns parsed JSON into the value, strictly; raises `Misfit`.
-    - `copy` copies a value so that nothing can change both; None where values cannot change.
+    - `copy` copies a value so that nothing can change both; None where there is nothing to copy.
+    - `changes` tells whether values that are exactly of the type can change. A state may hold others, of a subclass.
     - `hashable` tells whether values can be in a set.
     """
 
@@ -56,6 +57,7 @@ class Form:
     load: Callable[[Any], Any]
     build: Callable[[Any], Any] | None = None
     copy: Callable[[Any], Any] | None = None
+    changes: bool = False
     hashable: bool = True
 
     def to_json(self, value: object) -> str:

@@ -55,6 +55,7 @@ def object_form(cls: type, forms: dict[str, Form]) -> Form:
         load=_loader(cls, fields),
         build=_builder(cls, fields),
         copy=_copier(cls, fields),
+        changes=_changes(cls, fields),
         hashable=_is_hashable(cls, fields),
     )
 
@@ -139,9 +140,13 @@ def _builder(cls: type, fields: tuple[_Field, ...]) -> Callable[[msgspec.Struct]
     return build
 
 
-def _copier(cls: type, fields: tuple[_Field, ...]) -> Callable[[Any], Any] | None:
-    if _is_frozen(cls) and not any(field.form.copy for field in fields):
-        return None
+def _changes(cls: type, fields: tuple[_Field, ...]) -> bool:
+    return not _is_frozen(cls) or any(field.form.changes for field in fields)
+
+
+def _copier(cls: type, fields: tuple[_Field, ...]) -> Callable[[Any], Any]:
+    if not _changes(cls, fields):
+        return lambda value: value if type(value) is cls else deepcopy(value)
     plan = tuple((field.name, _setter(cls, field.name), field.form.copy) for field in fields)
     blank = _maker(cls)
 

@@ -204,5 +204,6 @@ def _hooked_form(cls: type, unstructure: Callable[[Any], Any], structure: Callab
         load=load,
         build=load,
         copy=deepcopy,
+        changes=True,
         hashable=getattr(cls, "__hash__", None) is not None,
     )
