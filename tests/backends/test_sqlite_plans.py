@@ -71,7 +71,7 @@ def counted(store: SQLiteEventStore) -> Iterator[list[int]]:
         steps[0] += 1
 
     assert database._writer is not None  # noqa: SLF001
-    connections = [database._writer.raw, *(reader.raw for reader in database._readers)]  # noqa: SLF001
+    connections = [database._writer._raw, *(reader._raw for reader in database._readers)]  # noqa: SLF001
     for connection in connections:
         connection.set_progress_handler(step, 1)
     yield steps

@@ -41,11 +41,6 @@ class Connection:
             raise self._error(error) from error
 
     @property
-    def raw(self) -> sqlite3.Connection:
-        """The driver's own connection."""
-        return self._raw
-
-    @property
     def in_transaction(self) -> bool:
         """Whether a transaction is open."""
         return self._raw.in_transaction

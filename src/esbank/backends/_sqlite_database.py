@@ -144,7 +144,7 @@ class Database:
             return False
         with self._no_reader:
             if self._no_reader.wait_for(lambda: not self._reading, timeout=_MOMENT):
-                self._no_reader.acquire()
+                self._no_reader.acquire()  # once more than this block gives back
                 return True
         if not is_mine:
             self._write_lock.release()
@@ -163,10 +163,8 @@ class Database:
 
     def after_fork(self, *, in_child: bool) -> None:
         """Let everybody go on, but for a child that was forked inside a transaction: that is the parent's."""
-        self._no_reader.release()
-        if self._writing_thread is None:
-            self._write_lock.release()
-        elif in_child:
+        self.release()
+        if in_child and self._writing_thread is not None:
             self._lost_in_fork = True
             # Never closed, because closing it would roll back what the parent is still writing.
             _inherited.append((self._writer, self._readers))

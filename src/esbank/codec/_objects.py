@@ -24,7 +24,6 @@ from esbank.codec._forms import Form, Misfit, expected
 __all__ = ["object_form"]
 
 _set: Final = object.__setattr__
-_encode: Final = msgspec.json.Encoder().encode
 
 
 @frozen
