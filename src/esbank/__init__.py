@@ -4,6 +4,7 @@ These names are for applications; ``esbank.store`` is for whoever writes a backe
 imported by path, as in ``from esbank.backends.sqlite import SQLiteEventStore``.
 """
 
+from esbank._context import context
 from esbank.aggregate import Aggregate, applies, handles
 from esbank.codec import EventCodec, EventRegistry
 from esbank.errors import (
@@ -29,11 +30,12 @@ from esbank.errors import (
 from esbank.events import EventEnvelope, event
 from esbank.projection import ProjectionRunner, Projector, projects
 from esbank.repository import Executed, Loaded, Repository
-from esbank.snapshots import EveryNEvents, NoSnapshots, SnapshotPolicy
+from esbank.snapshots import ByHand, EveryNEvents, NoSnapshots, OnEvents, SnapshotPolicy
 from esbank.store import EventStore, Metadata
 
 __all__ = [
     "Aggregate",
+    "ByHand",
     "CheckpointError",
     "CommandIdReused",
     "ConcurrencyError",
@@ -52,6 +54,7 @@ __all__ = [
     "Metadata",
     "NewerSchemaVersion",
     "NoSnapshots",
+    "OnEvents",
     "ProjectionError",
     "ProjectionRunner",
     "Projector",
@@ -66,6 +69,7 @@ __all__ = [
     "UnknownOutcome",
     "VersionNotFound",
     "applies",
+    "context",
     "event",
     "handles",
     "projects",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
 from attrs import define
@@ -25,20 +26,23 @@ _log: Final = logging.getLogger("esbank.snapshots")
 class Replayed(Generic[A]):
     """A state as a replay gives it: only ever folded from stored events, never decided on and never handed out.
 
-    `is_fresh` tells that nothing was in the stream beyond `version` when somebody last looked.
+    `is_fresh` tells that nothing was in the stream beyond `version` when somebody last looked. `has_bad_snapshot` tells
+    that there is a snapshot which is of no use.
     """
 
     state: A
     version: int
     snapshot_version: int = 0
     is_fresh: bool = True
+    has_bad_snapshot: bool = False
 
 
 class Loader(Generic[A]):
     """Replays the aggregates of one class from one store, and takes the snapshots that make it short.
 
     A snapshot is a cache: one that cannot be read, does not fit the class any more or does not belong to the stream is
-    passed over with a warning in the log, and one that cannot be written changes nothing else.
+    passed over with a warning in the log and replaced after the next append, and one that cannot be written changes
+    nothing else.
     """
 
     def __init__(self, store: EventStore, aggregate: type[A], codec: EventCodec, policy: SnapshotPolicy) -> None:
@@ -55,13 +59,24 @@ class Loader(Generic[A]):
 
     def load(self, stream: StreamId, *, up_to: int | None = None) -> Replayed[A]:
         """Replay a stream up to a version, or to its end; one that does not exist is at version 0."""
-        snapshot = self._usable_snapshot(stream, up_to)
-        if snapshot is not None:
-            replayed = self._from_snapshot(snapshot, up_to)
-            if replayed is not None:
-                return replayed
-        replayed = Replayed(self._aggregate(), 0, is_fresh=up_to is None)
+        try:
+            snapshot = self._usable_snapshot(stream, up_to)
+            if snapshot is not None:
+                return self._from_snapshot(snapshot, up_to)
+        except _BadSnapshotError as bad:
+            _log.warning("%s: its snapshot %s; replaying", stream, bad, exc_info=bad.__cause__)
+            has_bad_snapshot = True
+        else:
+            has_bad_snapshot = False
+        replayed = Replayed(self._aggregate(), 0, is_fresh=up_to is None, has_bad_snapshot=has_bad_snapshot)
         self._fold(replayed, self._store.read(stream, up_to=up_to))
+        return replayed
+
+    def load_occurred(self, stream: StreamId, until: datetime, *, up_to: int | None = None) -> Replayed[A]:
+        """Fold the events that occurred by a moment, in version order; the version is that of the last of them."""
+        replayed = Replayed(self._aggregate(), 0, is_fresh=False)
+        events = self._store.read(stream, up_to=up_to)
+        self._fold(replayed, (event for event in events if event.occurred_at <= until))
         return replayed
 
     def catch_up(self, stream: StreamId, replayed: Replayed[A]) -> bool:
@@ -78,10 +93,26 @@ class Loader(Generic[A]):
         replayed.version = stored[-1].version
         # Another process may append from now on.
         replayed.is_fresh = False
-        if self._snapshots is not None and self._policy.is_due(
-            last=replayed.snapshot_version, version=replayed.version, events=events
-        ):
-            self._take_snapshot(self._snapshots, replayed, stored[-1])
+        if self._snapshots is None:
+            return
+        is_due = self._policy.is_due(last=replayed.snapshot_version, version=replayed.version, events=events)
+        if is_due or replayed.has_bad_snapshot:
+            try:
+                self._save(self._snapshots, replayed, stored[-1])
+            except Exception:  # noqa: BLE001 - a snapshot is only a cache
+                _log.warning("%s: no snapshot could be taken; its events are safe", stored[-1].stream, exc_info=True)
+
+    def take_snapshot(self, stream: StreamId, replayed: Replayed[A]) -> None:
+        """Take a snapshot now, whatever the policy says.
+
+        Raises ``DefinitionError`` under ``NoSnapshots``, and whatever the store raises when it cannot keep it.
+        """
+        if self._snapshots is None:
+            raise DefinitionError(
+                "this repository uses no snapshots; make it with a policy, such as snapshots=ByHand()"
+            )
+        (last,) = self._store.read(stream, after=replayed.version - 1, up_to=replayed.version)
+        self._save(self._snapshots, replayed, last)
 
     def _fold(self, replayed: Replayed[A], events: Iterable[StoredEvent]) -> None:
         decode, apply = self._codec.decode, replayed.state.apply
@@ -99,49 +130,41 @@ class Loader(Generic[A]):
         return self._store
 
     def _usable_snapshot(self, stream: StreamId, up_to: int | None) -> Snapshot | None:
+        """Return the snapshot of a stream if it helps; raises `_BadSnapshotError` if it never will."""
         if self._snapshots is None:
             return None
         try:
             snapshot = self._snapshots.load_snapshot(stream)
-        except Exception:  # noqa: BLE001 - a snapshot is only a cache
-            _log.warning("%s: its snapshot cannot be read; replaying", stream, exc_info=True)
-            return None
+        except Exception as error:
+            raise _BadSnapshotError("cannot be read") from error
         if snapshot is None or (up_to is not None and snapshot.version > up_to):
             return None
         if (snapshot.schema, snapshot.store) != (self._states.schema, self._store.identity) or snapshot.version < 1:
-            _log.warning("%s: its snapshot is of another class or store; replaying", stream)
-            return None
+            raise _BadSnapshotError("is of another class or store")
         return snapshot
 
-    def _from_snapshot(self, snapshot: Snapshot, up_to: int | None) -> Replayed[A] | None:
-        """Replay from a snapshot, or return None if it is not of this stream or cannot be read."""
+    def _from_snapshot(self, snapshot: Snapshot, up_to: int | None) -> Replayed[A]:
+        """Replay from a snapshot; raises `_BadSnapshotError` if it is not of this stream or cannot be read."""
         events = self._store.read(snapshot.stream, after=snapshot.version - 1, up_to=up_to)
         first = next(events, None)
         if first is None or first.event_id != snapshot.event_id:
-            _log.warning("%s: its snapshot is of another history; replaying", snapshot.stream)
-            return None
+            raise _BadSnapshotError("is of another history")
         try:
             state = self._states.decode(snapshot.state)
-        except ValueError:
-            _log.warning("%s: its snapshot is damaged; replaying", snapshot.stream, exc_info=True)
-            return None
+        except ValueError as error:
+            raise _BadSnapshotError("is damaged") from error
         replayed = Replayed(state, snapshot.version, snapshot.version, is_fresh=up_to is None)
         self._fold(replayed, events)
         return replayed
 
-    def _take_snapshot(self, snapshots: SnapshotStore, replayed: Replayed[A], last: StoredEvent) -> None:
-        try:
-            snapshots.save_snapshot(
-                Snapshot(
-                    last.stream,
-                    replayed.version,
-                    last.event_id,
-                    self._store.identity,
-                    self._states.schema,
-                    self._states.encode(replayed.state),
-                )
-            )
-        except Exception:  # noqa: BLE001 - a snapshot is only a cache
-            _log.warning("%s: no snapshot could be taken; its events are safe", last.stream, exc_info=True)
-        else:
-            replayed.snapshot_version = replayed.version
+    def _save(self, snapshots: SnapshotStore, replayed: Replayed[A], last: StoredEvent) -> None:
+        state = self._states.encode(replayed.state)
+        snapshots.save_snapshot(
+            Snapshot(last.stream, replayed.version, last.event_id, self._store.identity, self._states.schema, state)
+        )
+        replayed.snapshot_version = replayed.version
+        replayed.has_bad_snapshot = False
+
+
+class _BadSnapshotError(Exception):
+    """A snapshot is of no use; the message goes on from "its snapshot"."""

@@ -14,6 +14,7 @@ from uuid import UUID, uuid5
 from attrs import evolve, frozen
 
 from esbank._cache import Cache
+from esbank._context import in_context
 from esbank._loading import Loader, Replayed
 from esbank.aggregate import Aggregate, check_aggregate, decide
 from esbank.codec import EventCodec, EventRegistry
@@ -133,7 +134,7 @@ class Repository(Generic[A_co]):
         if expected_version is not None:
             check_expectation(expected_version)
         stream = self._aggregate.stream(key)
-        metadata = metadata or NO_METADATA
+        metadata = in_context(metadata or NO_METADATA)
         stamp = None
         if command_id is not None:
             stamp = _Stamp(command_id, self._codec.fingerprint(commands))
@@ -142,25 +143,42 @@ class Repository(Generic[A_co]):
         with self._cache.turn(stream):
             return cast("Executed[A_co, E]", self._execute(stream, order))
 
-    def load(self, key: str, *, version: int | None = None, recorded_until: datetime | None = None) -> Loaded[A_co]:
-        """Load an aggregate as it is, as it was at `version`, or as it had been recorded by a moment.
+    def load(
+        self,
+        key: str,
+        *,
+        version: int | None = None,
+        recorded_until: datetime | None = None,
+        occurred_until: datetime | None = None,
+    ) -> Loaded[A_co]:
+        """Load an aggregate as it is now, or as it was.
 
-        With both, it is as it was when both held. Raises ``StreamNotFound`` when there was none (yet),
-        ``VersionNotFound`` when it has not come that far, and ``ValueError`` for a version below 1 or a moment
-        without a time zone.
+        - `version`: as it was at that version of its stream.
+        - `recorded_until`: by all that had been recorded by that moment, which is what one could know then.
+        - `occurred_until`: by all that had happened by that moment, which is what was true then; it counts what was
+          recorded later, and leaves out what was recorded ahead of its time. The events are folded in the order of
+          their versions, and the result has the version of the last of them.
+
+        Together they narrow each other. Raises ``StreamNotFound`` when there was none (yet), ``VersionNotFound`` when
+        it has not come that far, and ``ValueError`` for a version below 1 or a moment without a time zone.
         """
         stream = self._aggregate.stream(key)
-        if version is None and recorded_until is None:
+        if version is None and recorded_until is None and occurred_until is None:
             return self._load_latest(stream)
+        _check_moment("recorded_until", recorded_until)
+        _check_moment("occurred_until", occurred_until)
         up_to = version
         if version is not None:
             _check_count("version", version, least=1)
             self._check_has_come_to(stream, version)
         if recorded_until is not None:
             up_to = self._version_at(stream, recorded_until, version)
-        replayed = self._loader.load(stream, up_to=up_to)
+        if occurred_until is None or up_to == 0:
+            replayed = self._loader.load(stream, up_to=up_to)
+        else:
+            replayed = self._loader.load_occurred(stream, occurred_until, up_to=up_to)
         if replayed.version == 0:
-            raise StreamNotFound(stream, recorded_until)
+            raise StreamNotFound(stream, recorded_until if up_to == 0 else occurred_until)
         return Loaded(replayed.state, replayed.version)
 
     def history(self: Repository[Aggregate[C, E]], key: str) -> Iterator[EventEnvelope[E]]:
@@ -172,7 +190,30 @@ class Repository(Generic[A_co]):
             raise StreamNotFound(stream)
         return cast("Iterator[EventEnvelope[E]]", map(self._codec.envelope, chain([first], events)))
 
+    def timeline(self: Repository[Aggregate[C, E]], key: str) -> Iterator[tuple[EventEnvelope[E], A_co]]:
+        """Step through the history of an aggregate: each event, and the state after it. Raises ``StreamNotFound``."""
+        return cast("Iterator[tuple[EventEnvelope[E], A_co]]", self._steps(self.history(key)))
+
+    def snapshot(self, key: str) -> int:
+        """Take a snapshot of an aggregate as it is now, whatever the policy says; return its version.
+
+        Raises ``StreamNotFound``, ``DefinitionError`` when the repository was made with ``NoSnapshots``, and
+        ``StorageError`` when the store cannot keep it.
+        """
+        stream = self._aggregate.stream(key)
+        with self._cache.turn(stream):
+            replayed = self._replay(stream)
+            self._loader.take_snapshot(stream, replayed)
+            self._cache.put(stream, replayed)
+            return replayed.version
+
     def _load_latest(self, stream: StreamId) -> Loaded[A_co]:
+        replayed = self._replay(stream)
+        loaded = Loaded(self._loader.copy(replayed.state), replayed.version)
+        self._cache.put(stream, replayed)
+        return loaded
+
+    def _replay(self, stream: StreamId) -> Replayed[A_co]:
         replayed = self._cache.take(stream)
         if replayed is None:
             replayed = self._loader.load(stream)
@@ -180,9 +221,13 @@ class Repository(Generic[A_co]):
             self._loader.catch_up(stream, replayed)
         if replayed.version == 0:
             raise StreamNotFound(stream)
-        loaded = Loaded(self._loader.copy(replayed.state), replayed.version)
-        self._cache.put(stream, replayed)
-        return loaded
+        return replayed
+
+    def _steps(self, envelopes: Iterator[EventEnvelope[Any]]) -> Iterator[tuple[EventEnvelope[Any], A_co]]:
+        state = self._aggregate()
+        for envelope in envelopes:
+            state.apply(self._codec.copy(envelope.event))
+            yield envelope, self._loader.copy(state)
 
     def _check_has_come_to(self, stream: StreamId, version: int) -> None:
         actual = self._store.version(stream)
@@ -192,8 +237,6 @@ class Repository(Generic[A_co]):
             raise VersionNotFound(stream, version, actual)
 
     def _version_at(self, stream: StreamId, moment: datetime, version: int | None) -> int:
-        if moment.utcoffset() is None:
-            raise ValueError(f"recorded_until must know its time zone, as in datetime.now(UTC): {moment!r}")
         by_then = takewhile(lambda event: event.recorded_at <= moment, self._store.read(stream, up_to=version))
         return max((event.version for event in by_then), default=0)
 
@@ -321,6 +364,15 @@ def _check_expected(stream: StreamId, expected: ExpectedVersion | None, actual: 
 def _pause(attempt: int) -> None:
     """Let the others through: the more conflicts in a row, the longer, and each a different while."""
     time.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.001 * 2**attempt)))  # noqa: S311 - no secret depends on it
+
+
+def _check_moment(name: str, moment: datetime | None) -> None:
+    if moment is None:
+        return
+    if not isinstance(moment, datetime):
+        raise TypeError(f"{name} is a datetime with a time zone, as in datetime.now(UTC), not {moment!r}")
+    if moment.utcoffset() is None:
+        raise ValueError(f"{name} must know its time zone, as in datetime.now(UTC): {moment!r}")
 
 
 def _check_count(name: str, number: object, *, least: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from attrs import field, frozen
 from typing_extensions import override
 
-__all__ = ["EveryNEvents", "NoSnapshots", "SnapshotPolicy"]
+__all__ = ["ByHand", "EveryNEvents", "NoSnapshots", "OnEvents", "SnapshotPolicy"]
 
 
 class SnapshotPolicy(ABC):
@@ -55,9 +55,36 @@ class EveryNEvents(SnapshotPolicy):
         return version - last >= self.n
 
 
+@frozen(init=False)
+class OnEvents(SnapshotPolicy):
+    """Take one as soon as an event of one of these classes has come, such as the one that closes the books."""
+
+    classes: tuple[type, ...]
+
+    def __init__(self, *classes: type) -> None:
+        if not classes or not all(isinstance(cls, type) for cls in classes):
+            raise TypeError(f"OnEvents takes classes of events, as in OnEvents(AccountClosed), not {classes!r}")
+        object.__setattr__(self, "classes", classes)
+
+    @override
+    def is_due(self, *, last: int, version: int, events: Sequence[object]) -> bool:
+        """Tell whether one of the events is of one of the classes."""
+        return any(isinstance(event, self.classes) for event in events)
+
+
+@frozen
+class ByHand(SnapshotPolicy):
+    """Take one when ``Repository.snapshot`` is called, and else none."""
+
+    @override
+    def is_due(self, *, last: int, version: int, events: Sequence[object]) -> bool:
+        """Say no."""
+        return False
+
+
 @frozen
 class NoSnapshots(SnapshotPolicy):
-    """Take none: right for streams that stay short."""
+    """Take none, and use none: right for streams that stay short."""
 
     @override
     def is_due(self, *, last: int, version: int, events: Sequence[object]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 from uuid import UUID
 
+from esbank._context import in_context
 from esbank.codec._forms import Misfit
 from esbank.codec._registry import EventBinding, EventRegistry
 from esbank.errors import (
@@ -40,8 +41,8 @@ class EventCodec:
         """The classes it knows."""
         return self._registry
 
-    def encode(self, event: object, *, event_id: UUID | None = None, metadata: Metadata = NO_METADATA) -> NewEvent:
-        """Write an event for a store.
+    def encode(self, event: object, *, event_id: UUID | None = None, metadata: Metadata | None = None) -> NewEvent:
+        """Write an event for a store, by default with what the ``context`` around says as its metadata.
 
         Raises ``EventEncodingError`` for a value that is not exactly of its field's type, and for an event whose class
         is not in the registry.
@@ -59,7 +60,7 @@ class EventCodec:
             data,
             event_id=event_id or new_event_id(),
             schema_version=binding.schema_version,
-            metadata=metadata,
+            metadata=in_context(NO_METADATA) if metadata is None else metadata,
         )
 
     def decode(self, stored: StoredEvent) -> object:
