@@ -6,7 +6,7 @@ imported by path, as in ``from esbank.backends.sqlite import SQLiteEventStore``.
 
 from esbank._context import context
 from esbank.aggregate import Aggregate, applies, handles
-from esbank.codec import EventCodec, EventRegistry
+from esbank.codec import EventCodec, EventRegistry, Upcaster, upcaster
 from esbank.errors import (
     CheckpointError,
     CommandIdReused,
@@ -67,10 +67,12 @@ __all__ = [
     "UnhandledCommand",
     "UnknownEventType",
     "UnknownOutcome",
+    "Upcaster",
     "VersionNotFound",
     "applies",
     "context",
     "event",
     "handles",
     "projects",
+    "upcaster",
 ]

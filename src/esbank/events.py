@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from esbank.store import Metadata, StoredEvent, StreamId
 
-__all__ = ["EventEnvelope", "EventType", "event", "event_type"]
+__all__ = ["EventEnvelope", "EventType", "check_event_name", "check_schema_version", "event", "event_type"]
 
 T = TypeVar("T")
 E_co = TypeVar("E_co", covariant=True)
@@ -31,6 +31,9 @@ class EventType:
 
     name: str
     schema_version: int
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.schema_version}"
 
 
 @overload
@@ -46,12 +49,8 @@ def event(
     ``DefinitionError`` for an empty name or a schema version below 1.
     """
     if name is not None:
-        try:
-            check_text("@event: a name", name)
-        except (TypeError, ValueError) as error:
-            raise DefinitionError(str(error)) from error
-    if type(schema_version) is not int or schema_version < 1:
-        raise DefinitionError(f"@event: a schema version is an int from 1, not {schema_version!r}")
+        check_event_name("@event", name)
+    check_schema_version("@event", schema_version)
 
     def mark(marked: type[T]) -> type[T]:
         if not isinstance(marked, type):
@@ -67,6 +66,20 @@ def event_type(cls: type) -> EventType:
     # Looked up in the class itself: a subclass of an event is another event, under a name of its own.
     mark: EventType | None = vars(cls).get(_MARK)
     return mark or EventType(cls.__name__, 1)
+
+
+def check_event_name(where: str, name: object) -> None:
+    """Refuse with a ``DefinitionError`` what a store could not keep as a name."""
+    try:
+        check_text(f"{where}: a name", name)
+    except (TypeError, ValueError) as error:
+        raise DefinitionError(str(error)) from error
+
+
+def check_schema_version(where: str, version: object) -> None:
+    """Refuse with a ``DefinitionError`` what does not count from 1."""
+    if type(version) is not int or version < 1:
+        raise DefinitionError(f"{where}: a schema version is an int from 1, not {version!r}")
 
 
 @light

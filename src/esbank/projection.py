@@ -16,7 +16,7 @@ from esbank._dispatch import Marker, methods_by_class
 from esbank._views import CREATE_CHECKPOINTS, Checkpoint, View, check_identifier
 from esbank.codec import EventCodec, EventRegistry
 from esbank.errors import CheckpointError, DefinitionError, ProjectionError, StorageError
-from esbank.events import EventEnvelope, event_type
+from esbank.events import EventEnvelope
 from esbank.store import EventStore, StoredEvent, StreamId, Transaction, ViewStore
 
 __all__ = ["ProjectionRunner", "Projector", "projects"]
@@ -178,7 +178,8 @@ class _Follower:
         self._views = views
         self._codec = codec
         self._projector = projector
-        self._types = frozenset(event_type(cls).name for cls in projector.event_classes())
+        self._classes = frozenset(projector.event_classes())
+        self._types = frozenset(codec.registry.names_of(*self._classes))
         self._view = View(projector.name, projector.tables, projector.indexes)
         self._has_begun = False
 
@@ -286,7 +287,10 @@ class _Follower:
         for stored in page:
             if self._takes(stored):
                 try:
-                    self._projector.project(self._codec.envelope(stored), bound)
+                    envelope = self._codec.envelope(stored)
+                    # Under an old name there can be events of other classes as well.
+                    if type(envelope.event) in self._classes:
+                        self._projector.project(envelope, bound)
                 except Exception as error:
                     raise ProjectionError(
                         self._projector.name, stored.stream, stored.version, stored.position, stored.type

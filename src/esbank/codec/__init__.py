@@ -1,11 +1,13 @@
 """Domain events to stored data and back, strictly.
 
-`EventRegistry` knows which class stands behind which stored name; `EventCodec` writes and reads events by it. What they
-accept is decided per type in ``_forms``; snapshots and the fingerprints of commands are made of the same forms.
+`EventRegistry` knows which class stands behind which stored name, and by which upcasters old data reach it;
+`EventCodec` writes and reads events by it. What they accept is decided per type in ``_forms``; snapshots and the
+fingerprints of commands are made of the same forms.
 """
 
 from esbank.codec._codec import EventCodec
 from esbank.codec._registry import EventRegistry
 from esbank.codec._state import StateCodec
+from esbank.codec._upcasters import Upcaster, upcaster
 
-__all__ = ["EventCodec", "EventRegistry", "StateCodec"]
+__all__ = ["EventCodec", "EventRegistry", "StateCodec", "Upcaster", "upcaster"]

@@ -9,9 +9,10 @@ from uuid import UUID
 
 from esbank._context import in_context
 from esbank.codec._forms import Misfit
-from esbank.codec._registry import EventBinding, EventRegistry
+from esbank.codec._registry import EventRegistry
 from esbank.errors import (
     DefinitionError,
+    EsbankError,
     EventDecodingError,
     EventEncodingError,
     NewerSchemaVersion,
@@ -34,7 +35,7 @@ class EventCodec:
 
     def __init__(self, registry: EventRegistry) -> None:
         self._registry = registry
-        self._by_name = registry.by_name
+        self._by_type = registry.by_type
 
     @property
     def registry(self) -> EventRegistry:
@@ -66,14 +67,12 @@ class EventCodec:
     def decode(self, stored: StoredEvent) -> object:
         """Read the event that a store holds.
 
-        Raises ``UnknownEventType`` for a name that is not in the registry, ``NewerSchemaVersion`` for data of newer
-        code, and ``EventDecodingError`` for data that do not fit the class.
+        Old data go through their upcasters. Raises ``UnknownEventType`` for a name that is not in the registry,
+        ``NewerSchemaVersion`` for data of newer code, and ``EventDecodingError`` for data that do not fit the class.
         """
-        binding = self._by_name(stored.type)
+        binding = self._by_type(stored.type, stored.schema_version)
         if binding is None:
-            raise UnknownEventType(stored.type, stored.stream, stored.version)
-        if stored.schema_version != binding.schema_version:
-            raise _wrong_schema_version(stored, binding)
+            raise self._unreadable(stored)
         try:
             return binding.read(stored.data)
         except Misfit as misfit:
@@ -119,18 +118,19 @@ class EventCodec:
             digest.update(f"{cls.__name__} {len(text)} {text}\n".encode())
         return digest.hexdigest()
 
-
-def _wrong_schema_version(stored: StoredEvent, binding: EventBinding) -> EventDecodingError:
-    known = binding.schema_version
-    where = (stored.type, stored.stream, stored.version, "")
-    if stored.schema_version > known:
+    def _unreadable(self, stored: StoredEvent) -> EsbankError:
+        known = self._registry.newest(stored.type)
+        if known is None:
+            return UnknownEventType(stored.type, stored.stream, stored.version)
+        where = (stored.type, stored.stream, stored.version, "")
+        if stored.schema_version > known:
+            reason = (
+                f"it has schema version {stored.schema_version}, this code knows up to {known}: newer code wrote it, "
+                "so upgrade this program"
+            )
+            return NewerSchemaVersion(*where, reason, stored.schema_version, known)
         reason = (
-            f"it has schema version {stored.schema_version}, this code knows up to {known}: newer code wrote it, "
-            "so upgrade this program"
+            f"it has schema version {stored.schema_version}, and nothing here turns that into version {known}; add an "
+            "upcaster: EventRegistry(…, upcasters=[…])"
         )
-        return NewerSchemaVersion(*where, reason, stored.schema_version, known)
-    reason = (
-        f"it has schema version {stored.schema_version}, and nothing here turns that into version {known}; "
-        "keep the schema version, and give new fields a default"
-    )
-    return EventDecodingError(*where, reason)
+        return EventDecodingError(*where, reason)

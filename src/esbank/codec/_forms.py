@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -88,10 +89,14 @@ def reader(form: Form) -> Callable[[str], Any]:
     return read
 
 
-def parse(text: str) -> Any:
-    """Parse JSON strictly: no NaN, no key twice in one object; raises `Misfit`."""
+def parse(text: str, *, on_repeated: Callable[[str], Any] | None = None) -> Any:
+    """Parse JSON strictly: no NaN, no key twice in one object; raises `Misfit`.
+
+    In place of an object with a repeated key comes what `on_repeated` makes of the key, by default a `Repeated`.
+    """
+    unique_keys = partial(_unique_keys, on_repeated=on_repeated or Repeated)
     try:
-        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+        return json.loads(text, object_pairs_hook=unique_keys, parse_constant=_no_constant)
     except Misfit:
         raise
     except (ValueError, RecursionError) as error:
@@ -122,11 +127,11 @@ class Repeated:
         self.key = key
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> Any:
+def _unique_keys(pairs: list[tuple[str, Any]], on_repeated: Callable[[str], Any]) -> Any:
     keys: dict[str, Any] = {}
     for key, value in pairs:
         if key in keys:
-            return Repeated(key)
+            return on_repeated(key)
         keys[key] = value
     return keys
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import attrs
-from attrs import frozen
+from attrs import evolve, frozen
 
 from esbank.codec._forms import Form, reader
 from esbank.codec._types import Forms, Hooks
+from esbank.codec._upcasters import Upcaster, chain_upcasters, read_upcast
 from esbank.errors import DefinitionError
 from esbank.events import event_type
 
@@ -25,7 +27,7 @@ class _HasEventClasses(Protocol):
 
 @frozen(eq=False)
 class EventBinding:
-    """An event class, its stored name and schema version, and how its data are written and read."""
+    """An event class, its stored name and schema version of today, and how its data are written and read."""
 
     cls: type
     name: str
@@ -48,16 +50,25 @@ class EventRegistry:
             converter.register_unstructure_hook(Money, str)
             converter.register_structure_hook(Money, lambda text, _: Money.parse(text))
 
+    `upcasters` turn data of older schema versions, or of other names, into those of today. Their chains are checked
+    here, and not at the first old event.
+
     Raises ``DefinitionError`` for a class that is not attrs', has validators or converters, has a field that cannot be
-    stored, or bears another class's name.
+    stored, or bears another class's name; and for upcasters that leave a gap, go round in a circle, begin twice at one
+    schema version, or lead to where no class is.
     """
 
-    def __init__(self, *sources: type, hooks: Hooks | None = None) -> None:
+    def __init__(self, *sources: type, hooks: Hooks | None = None, upcasters: Iterable[Upcaster] = ()) -> None:
         self._forms = Forms(hooks)
         self._by_class: dict[type, EventBinding] = {}
         self._by_name: dict[str, EventBinding] = {}
         for source in sources:
             self._add_source(source)
+        classes = {binding.name: binding.schema_version for binding in self._by_name.values()}
+        self._old = {
+            (old.name, old.schema_version): _upcast_binding(self._by_name[today.name], steps)
+            for old, (today, steps) in chain_upcasters(upcasters, classes).items()
+        }
 
     @property
     def classes(self) -> tuple[type, ...]:
@@ -66,8 +77,14 @@ class EventRegistry:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names under which they are stored."""
-        return tuple(self._by_name)
+        """The names under which they are stored, or once were."""
+        return self.names_of(*self._by_class)
+
+    def names_of(self, *classes: type) -> tuple[str, ...]:
+        """List the names under which events of these classes are stored, or once were: what ``read_all`` filters by."""
+        names = [name for name, binding in self._by_name.items() if binding.cls in classes]
+        names += [name for (name, _), binding in self._old.items() if binding.cls in classes]
+        return tuple(dict.fromkeys(names))
 
     @property
     def forms(self) -> Forms:
@@ -81,6 +98,20 @@ class EventRegistry:
     def by_name(self, name: str) -> EventBinding | None:
         """Find the class behind a stored name."""
         return self._by_name.get(name)
+
+    def by_type(self, name: str, schema_version: int) -> EventBinding | None:
+        """Find out how data of a stored name and schema version are read, upcast where they are old."""
+        binding = self._by_name.get(name)
+        if binding is not None and binding.schema_version == schema_version:
+            return binding
+        return self._old.get((name, schema_version))
+
+    def newest(self, name: str) -> int | None:
+        """Return the highest schema version of a stored name that can be read; None for an unknown name."""
+        binding = self._by_name.get(name)
+        if binding is not None:
+            return binding.schema_version
+        return max((version for old, version in self._old if old == name), default=None)
 
     def _add_source(self, source: type) -> None:
         if not isinstance(source, type):
@@ -106,6 +137,10 @@ class EventRegistry:
         self._by_class[cls] = self._by_name[name.name] = EventBinding(
             cls, name.name, name.schema_version, form, reader(form)
         )
+
+
+def _upcast_binding(today: EventBinding, steps: tuple[Upcaster, ...]) -> EventBinding:
+    return evolve(today, read=partial(read_upcast, today.form, steps))
 
 
 def _check_event_class(cls: type) -> None:
