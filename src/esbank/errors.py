@@ -17,6 +17,7 @@ parsing text::
     ├── EventDecodingError         a stored event does not fit its class
     │   └── NewerSchemaVersion     a stored event was written by newer code
     ├── ProjectionError            a projector failed at an event
+    ├── NoDigests                  the store keeps no digests, so there is nothing to verify
     ├── CheckpointError            a checkpoint does not belong to the events at hand
     └── StorageError               the database refused or failed
         ├── StoreClosed            the store was closed before this call
@@ -229,6 +230,16 @@ class ProjectionError(EsbankError):
             f"projector {self.projector!r} failed at position {self.position} ({self.type}, {self.stream} version "
             f"{self.version}): {self.__cause__!r}. It waits there; mend what failed "
             "and catch up again, or rebuild it if its tables have changed."
+        )
+
+
+class NoDigests(EsbankError):
+    """The store was made without digests, so nobody can tell whether its events were changed."""
+
+    def __str__(self) -> str:
+        return (
+            "this store keeps no digests, so there is nothing to verify: it was made with digests=False, or before "
+            "there were any. They are chosen when a store is made."
         )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 from uuid import UUID
+
+from attrs import frozen
 
 from esbank.errors import ConcurrencyError, DuplicateEvent
 from esbank.store import (
     AppendResult,
+    DigestNext,
     NewEvent,
     StoredEvent,
     StreamAppend,
@@ -16,19 +19,24 @@ from esbank.store import (
     StreamId,
     check_expectation,
     is_expected,
+    microseconds,
 )
 
 __all__ = [
     "MOST",
+    "WrittenMetadata",
     "check_appends",
+    "check_correlation_id",
     "check_expectations",
     "check_filter",
     "check_read",
     "check_stream",
     "concerned",
     "flatten",
+    "number",
     "repeated",
     "results",
+    "write_metadata",
 ]
 
 
@@ -90,6 +98,12 @@ def check_read(*, after: int = 0, up_to: int | None = None, limit: int | None = 
             raise ValueError(f"{name} must be an int from 0 to {MOST}, not {bound!r}")
 
 
+def check_correlation_id(correlation_id: object) -> None:
+    """Refuse what no event can have with a ``TypeError``."""
+    if not isinstance(correlation_id, str):
+        raise TypeError(f"a correlation_id is a str, not {correlation_id!r}")
+
+
 def concerned(
     appends: Sequence[StreamAppend], conditions: Sequence[StreamCondition]
 ) -> list[StreamAppend | StreamCondition]:
@@ -104,6 +118,66 @@ def flatten(appends: Iterable[StreamAppend]) -> Iterator[tuple[StreamId, NewEven
             yield append.stream, event
 
 
+@frozen
+class WrittenMetadata:
+    """Metadata on their way into a store; `occurred_at` is in microseconds since 1970."""
+
+    text: str
+    correlation_id: str | None
+    occurred_at: int | None
+
+
+def write_metadata(appends: Iterable[StreamAppend]) -> dict[int, WrittenMetadata]:
+    """Write the metadata of all events, by the ``id()`` of each: most events of an append share theirs."""
+    metadata = {id(event.metadata): event.metadata for _, event in flatten(appends)}
+    return {
+        key: WrittenMetadata(
+            one.to_json(), one.correlation_id, None if one.occurred_at is None else microseconds(one.occurred_at)
+        )
+        for key, one in metadata.items()
+    }
+
+
+def number(
+    append: StreamAppend,
+    metadata: Mapping[int, WrittenMetadata],
+    *,
+    version: int,
+    position: int,
+    recorded_at: int,
+    digest_next: DigestNext | None,
+) -> Iterator[tuple[tuple[Any, ...], str | None]]:
+    """Give events their places after a version and a position, and seal them.
+
+    Yields for each what a ``StoredEvent`` is made of besides its stream, and its correlation id.
+    """
+    for event in append.events:
+        version += 1
+        position += 1
+        written = metadata[id(event.metadata)]
+        event_id = event.event_id.bytes
+        digest = None
+        if digest_next is not None:
+            occurred_at = recorded_at if written.occurred_at is None else written.occurred_at
+            digest = digest_next(
+                version, event_id, event.type, event.schema_version, event.data, written.text, occurred_at
+            )
+        yield (
+            (
+                version,
+                position,
+                event_id,
+                event.type,
+                event.schema_version,
+                event.data,
+                written.text,
+                recorded_at,
+                digest,
+            ),
+            written.correlation_id,
+        )
+
+
 def repeated(appends: Sequence[StreamAppend], first: Sequence[StoredEvent]) -> bool:
     """Tell whether `appends` say again, word for word, what an earlier append stored as `first`."""
     given = list(flatten(appends))
@@ -113,7 +187,7 @@ def repeated(appends: Sequence[StreamAppend], first: Sequence[StoredEvent]) -> b
         and stored.type == event.type
         and stored.schema_version == event.schema_version
         and stored.data == event.data
-        and stored.metadata.to_json() == event.metadata.to_json()
+        and stored.metadata_text == event.metadata.to_json()
         for (stream, event), stored in zip(given, first, strict=True)
     )
 

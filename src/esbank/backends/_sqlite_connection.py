@@ -50,6 +50,8 @@ class Connection:
         try:
             return self._raw.execute(sql, parameters).fetchall()
         except _ERRORS as error:
+            if self._only_reads and str(error).startswith("Could not decode to UTF-8"):
+                return self._damaged_rows(sql, parameters)
             raise self._error(error, sql) from error
 
     def many(self, sql: str, parameters: Iterable[Sequence[SqlValue] | Mapping[str, SqlValue]]) -> None:
@@ -96,6 +98,16 @@ class Connection:
                 f"the file system cannot hold a write-ahead log (journal mode stays {mode!r}); use a local disk",
             )
 
+    def _damaged_rows(self, sql: str, parameters: Sequence[SqlValue] | Mapping[str, SqlValue]) -> Rows:
+        """Read rows with a damaged text among them: it gets lone surrogates, and whoever decodes it names the event."""
+        self._raw.text_factory = _text_with_surrogates
+        try:
+            return self._raw.execute(sql, parameters).fetchall()
+        except _ERRORS as error:
+            raise self._error(error, sql) from error
+        finally:
+            self._raw.text_factory = str
+
     def close(self) -> None:
         """Let go of the file."""
         self._raw.close()
@@ -109,6 +121,10 @@ class Connection:
         problem = f"{error}; {advice}" if advice else f"{error}{_hint(error)}, in: {' '.join(sql.split())}"
         kind = ConstraintError if isinstance(error, sqlite3.IntegrityError) else StorageError
         return kind(self._name, problem)
+
+
+def _text_with_surrogates(raw: bytes) -> str:
+    return raw.decode(errors="surrogateescape")
 
 
 # The last two are what sqlite3 raises for a number beyond 64 bits and for a lone surrogate.

@@ -13,7 +13,7 @@ from uuid import uuid4
 from esbank.backends._sqlite_connection import Connection
 from esbank.errors import StorageError
 
-__all__ = ["MIGRATIONS", "migrate"]
+__all__ = ["MIGRATIONS", "has_digests", "migrate"]
 
 _VERSION_1: Final = (
     """
@@ -102,13 +102,41 @@ _VERSION_1: Final = (
     """,
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_VERSION_1,)
+# A file from before has no digests, and gets none: one made now would prove nothing about the years before.
+_VERSION_2: Final = (
+    "ALTER TABLE esbank_store ADD COLUMN has_digests INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE esbank_events ADD COLUMN correlation_id TEXT",
+    "ALTER TABLE esbank_events ADD COLUMN digest BLOB",
+    "DROP TRIGGER esbank_events_no_update",
+    "UPDATE esbank_events SET correlation_id = json_extract(metadata, '$.correlation_id') WHERE metadata <> '{}'",
+    """
+    CREATE TRIGGER esbank_events_no_update BEFORE UPDATE ON esbank_events
+    BEGIN SELECT RAISE(ABORT, 'events are append-only: an event cannot be changed'); END
+    """,
+    """
+    CREATE INDEX esbank_events_by_correlation ON esbank_events (correlation_id) WHERE correlation_id IS NOT NULL
+    """,
+    "DROP VIEW esbank_event_log",
+    """
+    CREATE VIEW esbank_event_log AS
+    SELECT e.position, s.category || '-' || s.key AS stream, e.version, e.type, e.schema_version, e.data, e.metadata,
+           strftime('%Y-%m-%d %H:%M:%S', e.recorded_at / 1000000, 'unixepoch')
+               || printf('.%06d', e.recorded_at % 1000000) AS recorded_at,
+           lower(hex(e.event_id)) AS event_id,
+           lower(hex(e.digest)) AS digest
+    FROM esbank_events AS e JOIN esbank_streams AS s USING (stream)
+    """,
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_VERSION_1, _VERSION_2)
 
 
-def migrate(connection: Connection, path: str, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> str:
+def migrate(
+    connection: Connection, path: str, migrations: Sequence[Sequence[str]] = MIGRATIONS, *, digests: bool = True
+) -> str:
     """Bring the file to the newest schema version, in one transaction; return the identity of the store.
 
-    Raises ``StorageError`` for a file that newer code has written.
+    `digests` says whether a new file keeps digests. Raises ``StorageError`` for a file that newer code has written.
     """
     known = len(migrations)
     identity, version = _look(connection, path)
@@ -125,7 +153,8 @@ def migrate(connection: Connection, path: str, migrations: Sequence[Sequence[str
         if version == 0:
             identity = uuid4().hex
             connection.rows(
-                "INSERT INTO esbank_store (id, identity, schema_version) VALUES (1, ?, ?)", (identity, known)
+                "INSERT INTO esbank_store (id, identity, schema_version, has_digests) VALUES (1, ?, ?, ?)",
+                (identity, known, digests),
             )
         else:
             connection.rows("UPDATE esbank_store SET schema_version = ?", (known,))
@@ -134,6 +163,12 @@ def migrate(connection: Connection, path: str, migrations: Sequence[Sequence[str
         raise
     connection.rows("COMMIT")
     return identity
+
+
+def has_digests(connection: Connection) -> bool:
+    """Tell whether the file keeps digests."""
+    ((answer,),) = connection.rows("SELECT has_digests FROM esbank_store")
+    return bool(answer)
 
 
 def _check_known(path: str, version: int, known: int) -> None:

@@ -13,14 +13,17 @@ from attrs import define, field
 
 from esbank.backends._appends import (
     check_appends,
+    check_correlation_id,
     check_expectations,
     check_filter,
     check_read,
     check_stream,
     concerned,
     flatten,
+    number,
     repeated,
     results,
+    write_metadata,
 )
 from esbank.backends._sqlite_connection import Connection
 from esbank.backends._sqlite_database import Database
@@ -37,6 +40,7 @@ from esbank.store import (
     StreamCondition,
     StreamId,
     Transaction,
+    digest_chain,
 )
 
 __all__ = ["MemoryEventStore"]
@@ -51,11 +55,12 @@ class _Stream:
 class MemoryEventStore:
     """An ``EventStore`` that keeps everything in this process's memory; views are in an in-memory SQLite.
 
-    It takes the same JSON text as any other store, so what passes in a test can be stored. `clock` tells the time in
-    nanoseconds since 1970, for tests that need to choose it.
+    It takes the same JSON text as any other store, so what passes in a test can be stored. `digests` says whether each
+    event is sealed by one; `clock` tells the time in nanoseconds since 1970, for tests that need to choose it.
     """
 
-    def __init__(self, *, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, *, digests: bool = True, clock: Callable[[], int] = time.time_ns) -> None:
+        self._has_digests = digests
         self._clock = clock
         self._lock = threading.Lock()
         self._identity = uuid4().hex
@@ -64,6 +69,7 @@ class MemoryEventStore:
         # For each event the index of the first one of its append: what was appended together is repeated together.
         self._first_of_append: list[int] = []
         self._streams: dict[StreamId, _Stream] = {}
+        self._by_correlation: dict[str, list[StoredEvent]] = {}
         self._snapshots: dict[StreamId, Snapshot] = {}
         self._views = Database(
             "MemoryEventStore",
@@ -135,6 +141,13 @@ class MemoryEventStore:
         wanted_categories = None if categories is None else frozenset(categories)
         wanted_types = None if types is None else frozenset(types)
         return self._follow(after or 0, wanted_categories, wanted_types, limit)
+
+    def read_correlated(self, correlation_id: str) -> Iterator[StoredEvent]:
+        """Read the events of one conversation, whatever their streams, in position order."""
+        check_correlation_id(correlation_id)
+        with self._lock:
+            self._check_open()
+            return iter(self._by_correlation.get(correlation_id, [])[:])
 
     def find(self, stream: StreamId, event_id: UUID) -> StoredEvent | None:
         """Return the event of `stream` that has this id, if there is one."""
@@ -229,28 +242,33 @@ class MemoryEventStore:
         return None
 
     def _record(self, appends: Sequence[StreamAppend]) -> list[StoredEvent]:
+        metadata = write_metadata(appends)
+        recorded_at = max(self._clock() // 1000, self._recorded_at)
         start = len(self._log)
-        # All that can fail comes first, so that an append is stored whole or not at all.
-        metadata = iter([event.metadata.to_json() for _, event in flatten(appends)])
-        self._recorded_at = recorded_at = max(self._clock() // 1000, self._recorded_at)
         stored: list[StoredEvent] = []
+        correlations: list[str | None] = []
         for append in appends:
-            stream = self._streams.setdefault(append.stream, _Stream())
-            for event in append.events:
-                made = StoredEvent(
-                    append.stream,
-                    len(stream.events) + 1,
-                    start + len(stored) + 1,
-                    event.event_id,
-                    event.type,
-                    event.schema_version,
-                    event.data,
-                    next(metadata),
-                    recorded_at,
-                )
-                stream.events.append(made)
-                stream.by_id[made.event_id] = made
-                stored.append(made)
+            known = self._streams.get(append.stream, _Stream()).events
+            previous = known[-1].digest if known else None
+            numbered = number(
+                append,
+                metadata,
+                version=len(known),
+                position=start + len(stored),
+                recorded_at=recorded_at,
+                digest_next=digest_chain(append.stream, previous, recorded_at) if self._has_digests else None,
+            )
+            for columns, correlation_id in numbered:
+                stored.append(StoredEvent(append.stream, *columns))
+                correlations.append(correlation_id)
+        # Nothing can fail from here on, so an append is stored whole or not at all.
+        self._recorded_at = recorded_at
+        for event, correlation_id in zip(stored, correlations, strict=True):
+            stream = self._streams.setdefault(event.stream, _Stream())
+            stream.events.append(event)
+            stream.by_id[event.event_id] = event
+            if correlation_id is not None:
+                self._by_correlation.setdefault(correlation_id, []).append(event)
         self._first_of_append += [start] * len(stored)
         self._log += stored
         return stored

@@ -8,25 +8,36 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 from uuid import UUID
 
 from esbank.backends._appends import (
     MOST,
     check_appends,
+    check_correlation_id,
     check_expectations,
     check_filter,
     check_read,
     check_stream,
     concerned,
-    flatten,
-    repeated,
     results,
+    write_metadata,
 )
 from esbank.backends._sqlite_connection import Connection, ConstraintError
 from esbank.backends._sqlite_database import Database, fork_lock
-from esbank.backends._sqlite_schema import migrate
-from esbank.errors import ConcurrencyError, DuplicateEvent, StreamNotFound
+from esbank.backends._sqlite_events import (
+    FIND,
+    LAST,
+    READ_ALL,
+    READ_BACKWARDS,
+    READ_FORWARDS,
+    THE_STREAM,
+    find_repeat,
+    head_of_stream,
+    insert,
+)
+from esbank.backends._sqlite_schema import has_digests, migrate
+from esbank.errors import ConcurrencyError, StreamNotFound
 from esbank.store import (
     AppendResult,
     ExpectedVersion,
@@ -45,32 +56,6 @@ __all__ = ["SQLiteEventStore"]
 
 _PAGE: Final = 1000
 
-_COLUMNS: Final = "e.version, e.position, e.event_id, e.type, e.schema_version, e.data, e.metadata, e.recorded_at"
-_THE_STREAM: Final = "(SELECT stream FROM esbank_streams WHERE category = ? AND key = ?)"
-_READ_FORWARDS: Final = f"""
-    SELECT {_COLUMNS} FROM esbank_events AS e
-    WHERE e.stream = {_THE_STREAM} AND e.version > ? AND e.version <= ? ORDER BY e.version LIMIT ?"""
-_READ_BACKWARDS: Final = f"""
-    SELECT {_COLUMNS} FROM esbank_events AS e
-    WHERE e.stream = {_THE_STREAM} AND e.version > ? AND e.version <= ? ORDER BY e.version DESC LIMIT ?"""
-_FIND: Final = f"SELECT {_COLUMNS} FROM esbank_events AS e WHERE e.stream = {_THE_STREAM} AND e.event_id = ?"
-# CROSS JOIN, because SQLite then keeps the order of the tables: it walks the log and looks the stream up.
-_READ_ALL: Final = f"""
-    SELECT s.category, s.key, {_COLUMNS}
-    FROM esbank_events AS e CROSS JOIN esbank_streams AS s ON s.stream = e.stream
-    WHERE e.position > ?"""
-_HEAD_OF_STREAM: Final = """
-    SELECT s.stream, (SELECT max(version) FROM esbank_events AS e WHERE e.stream = s.stream)
-    FROM esbank_streams AS s WHERE s.category = ? AND s.key = ?"""
-_LAST: Final = "SELECT position, recorded_at FROM esbank_events ORDER BY position DESC LIMIT 1"
-_INSERT: Final = """
-    INSERT INTO esbank_events
-        (position, stream, version, event_id, type, schema_version, data, metadata, recorded_at, append)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_APPENDED_WITH: Final = """
-    SELECT append FROM esbank_events
-    WHERE stream = (SELECT stream FROM esbank_streams WHERE category = ? AND key = ?) AND event_id = ?"""
-
 
 class SQLiteEventStore:
     """An ``EventStore`` in the SQLite file at `path`, made when it is not there; also keeps snapshots and views.
@@ -78,6 +63,9 @@ class SQLiteEventStore:
     With ``durability="full"`` what is acknowledged survives a loss of power; with ``"normal"`` it survives a crash of
     the program, and a loss of power may take the last moments, never the consistency. Several threads and several
     processes may use one file, and a store may be carried across a fork.
+
+    Each event is sealed by a digest (``python -m esbank verify``), unless the file was made with ``digests=False``; one
+    that exists stays as it was made.
 
     `busy_timeout` is how many seconds to wait for another process's write; `clock` tells the time in nanoseconds since
     1970. Raises ``StorageError`` when the file cannot be used, and says what to do about it.
@@ -88,6 +76,7 @@ class SQLiteEventStore:
         path: str | os.PathLike[str],
         *,
         durability: Literal["full", "normal"] = "full",
+        digests: bool = True,
         busy_timeout: float = 30.0,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -102,7 +91,7 @@ class SQLiteEventStore:
             raise ValueError(f'durability is "full" or "normal", not {durability!r}')
         self._clock = clock
         name = self._path
-        self._identity = _prepare_file(file, self._path, busy_timeout)
+        self._identity, self._has_digests = _prepare_file(file, self._path, busy_timeout, digests=digests)
         self._database = Database(
             self._path,
             connect=lambda: Connection(file, timeout=busy_timeout, name=name),
@@ -126,25 +115,31 @@ class SQLiteEventStore:
     ) -> tuple[AppendResult, ...]:
         """Store several streams' events at once, all or nothing, if all expectations and `conditions` hold."""
         check_appends(appends, conditions)
-        # Written before the lock is taken; most events of an append share theirs.
-        metadata = {id(event.metadata): event.metadata for _, event in flatten(appends)}
-        texts = {key: value.to_json() for key, value in metadata.items()}
+        metadata = write_metadata(appends)  # before the lock is taken
         try:
             with self._database.write() as connection:
                 parts = concerned(appends, conditions)
-                heads = {part.stream: _head_of_stream(connection, part.stream) for part in parts}
+                heads = {part.stream: head_of_stream(connection, part.stream) for part in parts}
                 try:
-                    check_expectations(parts, lambda stream: heads[stream][1])
+                    check_expectations(parts, lambda stream: heads[stream].version)
                 except ConcurrencyError:
-                    first = _find_repeat(connection, appends)
+                    first = find_repeat(connection, appends)
                     if first is None:
                         raise
                     return first
-                return results(appends, self._insert(connection, appends, heads, texts))
+                stored = insert(
+                    connection,
+                    appends,
+                    heads,
+                    metadata,
+                    now=self._clock() // 1000,
+                    has_digests=self._has_digests,
+                )
+                return results(appends, stored)
         except ConstraintError:
             # An id is taken: by a repeat of what was stored, which succeeds, or by something else, which does not.
             with self._database.read() as connection:
-                first = _find_repeat(connection, appends)
+                first = find_repeat(connection, appends)
             if first is None:
                 raise
             return first
@@ -175,7 +170,7 @@ class SQLiteEventStore:
         """Read the events of all streams in position order, those after the position `after`, in pages."""
         check_read(after=0 if after is None else after, limit=limit)
         self._database.check_open()
-        sql = _READ_ALL
+        sql = READ_ALL
         filters: list[str] = []
         for column, wanted in (("s.category", categories), ("e.type", types)):
             if wanted is not None:
@@ -185,23 +180,30 @@ class SQLiteEventStore:
                 filters += values
         return self._log_pages(f"{sql} ORDER BY e.position LIMIT ?", filters, after or 0, _or_most(limit))
 
+    def read_correlated(self, correlation_id: str) -> Iterator[StoredEvent]:
+        """Read the events of one conversation, whatever their streams, in position order, in pages."""
+        check_correlation_id(correlation_id)
+        self._database.check_open()
+        sql = f"{READ_ALL} AND e.correlation_id = ? ORDER BY e.position LIMIT ?"
+        return self._log_pages(sql, [correlation_id], 0, MOST)
+
     def find(self, stream: StreamId, event_id: UUID) -> StoredEvent | None:
         """Return the event of `stream` that has this id, if there is one."""
         check_stream(stream)
         with self._database.read() as connection:
-            rows = connection.rows(_FIND, (stream.category, stream.key, event_id.bytes))
+            rows = connection.rows(FIND, (stream.category, stream.key, event_id.bytes))
         return StoredEvent(stream, *rows[0]) if rows else None
 
     def version(self, stream: StreamId) -> int:
         """Return the version of the last event of `stream`, 0 when there is none."""
         check_stream(stream)
         with self._database.read() as connection:
-            return _head_of_stream(connection, stream)[1]
+            return head_of_stream(connection, stream).version
 
     def head(self) -> int | None:
         """Return the position of the last event, None when the store is empty."""
         with self._database.read() as connection:
-            rows = connection.rows(_LAST)
+            rows = connection.rows(LAST)
         return rows[0][0] if rows else None
 
     def streams(self, category: str) -> Iterator[StreamId]:
@@ -212,7 +214,7 @@ class SQLiteEventStore:
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Keep `snapshot` instead of the one that its stream has."""
         with self._database.write() as connection:
-            stream, _ = _head_of_stream(connection, snapshot.stream)
+            stream = head_of_stream(connection, snapshot.stream).row
             if stream is None:
                 raise StreamNotFound(snapshot.stream)
             connection.rows(
@@ -225,7 +227,7 @@ class SQLiteEventStore:
         """Return the snapshot of `stream`, if it has one."""
         with self._database.read() as connection:
             rows = connection.rows(
-                f"SELECT version, event_id, store, schema, state FROM esbank_snapshots WHERE stream = {_THE_STREAM}",
+                f"SELECT version, event_id, store, schema, state FROM esbank_snapshots WHERE stream = {THE_STREAM}",
                 (stream.category, stream.key),
             )
         if not rows:
@@ -260,43 +262,8 @@ class SQLiteEventStore:
     def __repr__(self) -> str:
         return f"SQLiteEventStore({self._path!r})"
 
-    def _insert(
-        self,
-        connection: Connection,
-        appends: Sequence[StreamAppend],
-        heads: Mapping[StreamId, tuple[int | None, int]],
-        metadata: Mapping[int, str],
-    ) -> list[StoredEvent]:
-        last = connection.rows(_LAST)
-        position, latest = last[0] if last else (0, 0)
-        # A clock may go backwards; the order of the log may not.
-        recorded_at = max(self._clock() // 1000, latest)
-        first = position + 1
-        rows: list[tuple[Any, ...]] = []
-        stored: list[StoredEvent] = []
-        for append in appends:
-            stream, version = heads[append.stream]
-            if stream is None:
-                stream = _add_stream(connection, append.stream)
-            for version_of_event, event in enumerate(append.events, version + 1):
-                position += 1
-                columns = (
-                    version_of_event,
-                    position,
-                    event.event_id.bytes,
-                    event.type,
-                    event.schema_version,
-                    event.data,
-                    metadata[id(event.metadata)],
-                    recorded_at,
-                )
-                stored.append(StoredEvent(append.stream, *columns))
-                rows.append((position, stream, version_of_event, *columns[2:], first))
-        connection.many(_INSERT, rows)
-        return stored
-
     def _pages(self, stream: StreamId, after: int, up_to: int, left: int, *, backwards: bool) -> Iterator[StoredEvent]:
-        sql = _READ_BACKWARDS if backwards else _READ_FORWARDS
+        sql = READ_BACKWARDS if backwards else READ_FORWARDS
         while left > 0:
             size = min(left, _PAGE)
             with self._database.read() as connection:
@@ -344,12 +311,12 @@ def _or_most(bound: int | None) -> int:
     return MOST if bound is None else bound
 
 
-def _prepare_file(file: str, name: str, busy_timeout: float) -> str:
-    """Make the file a store, or bring it up to date; return its identity."""
+def _prepare_file(file: str, name: str, busy_timeout: float, *, digests: bool) -> tuple[str, bool]:
+    """Make the file a store, or bring it up to date; return its identity, and whether it keeps digests."""
     with fork_lock, closing(Connection(file, timeout=busy_timeout, name=name)) as connection:
-        identity = migrate(connection, name)
+        identity = migrate(connection, name, digests=digests)
         connection.use_write_ahead_log(patience=busy_timeout)
-        return identity
+        return identity, has_digests(connection)
 
 
 def _set_durability(writer: Connection, durability: str) -> None:
@@ -357,43 +324,3 @@ def _set_durability(writer: Connection, durability: str) -> None:
     if durability == "full":
         # On macOS alone, fsync does not reach the disk itself.
         writer.rows("PRAGMA fullfsync=ON")
-
-
-def _head_of_stream(connection: Connection, stream: StreamId) -> tuple[int | None, int]:
-    """Return the row of a stream, None when there is none, and the version it is at."""
-    rows = connection.rows(_HEAD_OF_STREAM, (stream.category, stream.key))
-    return (rows[0][0], rows[0][1] or 0) if rows else (None, 0)
-
-
-def _add_stream(connection: Connection, stream: StreamId) -> int:
-    ((row,),) = connection.rows("SELECT coalesce(max(stream), 0) + 1 FROM esbank_streams")
-    connection.rows(
-        "INSERT INTO esbank_streams (stream, category, key) VALUES (?, ?, ?)", (row, stream.category, stream.key)
-    )
-    return int(row)
-
-
-def _find_repeat(connection: Connection, appends: Sequence[StreamAppend]) -> tuple[AppendResult, ...] | None:
-    """Return the first results if `appends` were stored before, None if none of their ids is known.
-
-    Raises ``DuplicateEvent`` when an id is known and the rest is not the same.
-    """
-    total = sum(len(append.events) for append in appends)
-    for stream, event in flatten(appends):
-        rows = connection.rows(_APPENDED_WITH, (stream.category, stream.key, event.event_id.bytes))
-        if rows:
-            first = _appended_at(connection, rows[0][0], at_most=total + 1)
-            if repeated(appends, first):
-                return results(appends, first)
-            raise DuplicateEvent(stream, event.event_id)
-    return None
-
-
-def _appended_at(connection: Connection, position: int, *, at_most: int) -> list[StoredEvent]:
-    """Read the events of the append that began at `position`."""
-    # Positions are contiguous within an append, so nothing beyond `at_most` of them needs a look.
-    rows = connection.rows(
-        f"{_READ_ALL} AND e.position < ? AND e.append = ? ORDER BY e.position",
-        (position - 1, position + at_most, position),
-    )
-    return [StoredEvent(StreamId(category, key), *columns) for category, key, *columns in rows]

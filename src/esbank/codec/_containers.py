@@ -28,6 +28,7 @@ def optional_form(inner: Form) -> Form:
 
     return Form(
         f"{inner.signature} | None",
+        {"optional": inner.schema},
         inner.shape if inner.shape is Any else inner.shape | None,
         dump=lift(inner.dump),
         load=lift(inner.load),
@@ -43,6 +44,7 @@ def list_form(item: Form) -> Form:
     name = f"list[{item.signature}]"
     return Form(
         name,
+        {"list": item.schema},
         _generic(list, item.shape),
         dump=_mapped(item.dump, list, name),
         load=_mapped(item.load, list, name),
@@ -58,6 +60,7 @@ def tuple_form(item: Form) -> Form:
     name = f"tuple[{item.signature}, ...]"
     return Form(
         name,
+        {"tuple": item.schema},
         _generic(tuple, item.shape, ...),
         dump=_mapped(item.dump, tuple, name),
         load=_mapped(item.load, list, name, into=tuple),
@@ -86,6 +89,7 @@ def fixed_tuple_form(items: tuple[Form, ...]) -> Form:
     place_copy = unless_all_same([item.copy for item in items])
     return Form(
         name,
+        {"tuple": [item.schema for item in items]},
         _generic(tuple, *(item.shape for item in items)),
         dump=place_by_place([item.dump for item in items], tuple),
         load=place_by_place([item.load for item in items], list),
@@ -116,6 +120,7 @@ def set_form(kind: type[set[Any] | frozenset[Any]], item: Form) -> Form:
 
     return Form(
         name,
+        {kind.__name__: item.schema},
         _generic(list, item.shape),
         dump=dump,
         load=_mapped(item.load, list, name, into=unique),
@@ -151,6 +156,7 @@ def dict_form(item: Form) -> Form:
 
     return Form(
         name,
+        {"dict": item.schema},
         _generic(dict, str, item.shape),
         dump=value_by_value(item.dump),
         load=value_by_value(item.load),

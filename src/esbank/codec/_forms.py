@@ -12,14 +12,14 @@ that somebody else has written with other spaces, is read by the slow and strict
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeAlias
 
 import msgspec
 from attrs import frozen
 
-__all__ = ["Form", "Misfit", "check_encodable", "expected", "parse", "reader"]
+__all__ = ["Form", "Misfit", "Schema", "check_encodable", "expected", "parse", "reader"]
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -38,11 +38,16 @@ class Misfit(ValueError):
         return Misfit(self.reason, f"{parent}{dot}{self.path}")
 
 
+Schema: TypeAlias = "str | Mapping[str, Schema | Sequence[Schema | int]]"
+"""A type as it is stored: its name, or one key that says its kind over what it consists of, as in {"list": "str"}."""
+
+
 @frozen(eq=False)
 class Form:
     """How values of one type are written and read.
 
     - `signature` describes the type, down to the fields of nested classes.
+    - `schema` is what it is stored as, for a schema lock: the same, but for the names of classes, which are not stored.
     - `shape` is the type that msgspec reads.
     - `dump` turns a value into what msgspec writes; raises `Misfit` unless the value is exactly of the type.
     - `build` turns what msgspec read into the value; None where it is the value.
@@ -53,6 +58,7 @@ class Form:
     """
 
     signature: str
+    schema: Schema
     shape: Any
     dump: Callable[[Any], Any]
     load: Callable[[Any], Any]

@@ -32,6 +32,11 @@ class _Field:
     form: Form
     _default: Any
 
+    @property
+    def may_be_missing(self) -> bool:
+        """Whether old data may lack it."""
+        return self._default is not attrs.NOTHING
+
     def default(self, owner: object) -> Any:
         """Return the value of a field that the data do not have."""
         if self._default is attrs.NOTHING:
@@ -49,6 +54,9 @@ def object_form(cls: type, forms: dict[str, Form]) -> Form:
     fields = tuple(_Field(a.name, forms[a.name], a.default) for a in attrs.fields(cls))
     return Form(
         signature=f"{cls.__name__}({', '.join(f'{field.name}: {field.form.signature}' for field in fields)})",
+        schema={
+            "object": {f"{field.name}{'?' if field.may_be_missing else ''}": field.form.schema for field in fields}
+        },
         shape=_shape(cls, fields),
         dump=_dumper(cls, fields),
         load=_loader(cls, fields),

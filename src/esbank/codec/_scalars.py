@@ -34,7 +34,7 @@ def _exactly(cls: type, name: str) -> Callable[[Any], Any]:
 
 def _scalar(cls: type, name: str) -> Form:
     check = _exactly(cls, name)
-    return Form(signature=name, shape=cls, dump=check, load=check)
+    return Form(signature=name, schema=name, shape=cls, dump=check, load=check)
 
 
 def _check_str(value: Any) -> Any:
@@ -110,15 +110,15 @@ def _from_text(cls: type, shape: Any) -> Callable[[Any], Any]:
 _AWARE: Final = Annotated[datetime, msgspec.Meta(tz=True)]
 
 SCALARS: Final[dict[Any, Form]] = {
-    str: Form("str", str, dump=_check_str, load=_check_str),
+    str: Form("str", "str", str, dump=_check_str, load=_check_str),
     int: _scalar(int, "int"),
     bool: _scalar(bool, "bool"),
     type(None): _scalar(type(None), "None"),
-    float: Form("float", float, dump=_check_float, load=_check_float),
-    Decimal: Form("Decimal", Decimal, dump=_check_decimal, load=_load_decimal, build=_finite),
-    UUID: Form("UUID", UUID, dump=_exactly(UUID, "UUID"), load=_from_text(UUID, UUID)),
-    datetime: Form("datetime", _AWARE, dump=_check_datetime, load=_from_text(datetime, _AWARE)),
-    date: Form("date", date, dump=_exactly(date, "date"), load=_from_text(date, date)),
+    float: Form("float", "float", float, dump=_check_float, load=_check_float),
+    Decimal: Form("Decimal", "Decimal", Decimal, dump=_check_decimal, load=_load_decimal, build=_finite),
+    UUID: Form("UUID", "UUID", UUID, dump=_exactly(UUID, "UUID"), load=_from_text(UUID, UUID)),
+    datetime: Form("datetime", "datetime", _AWARE, dump=_check_datetime, load=_from_text(datetime, _AWARE)),
+    date: Form("date", "date", date, dump=_exactly(date, "date"), load=_from_text(date, date)),
 }
 
 
@@ -141,4 +141,4 @@ def enum_form(cls: type[Enum]) -> Form | None:
 
     # msgspec reads the bare value: it would ask an enum's own `_missing_`, and refuses large ints.
     values = ", ".join(repr(value) for value in members)
-    return Form(f"enum {cls.__name__}({values})", kind, dump=dump, load=load, build=load)
+    return Form(f"enum {cls.__name__}({values})", {"enum": list(members)}, kind, dump=dump, load=load, build=load)

@@ -199,6 +199,7 @@ def _hooked_form(cls: type, unstructure: Callable[[Any], Any], structure: Callab
 
     return Form(
         f"hook {cls.__name__}",
+        {"hook": cls.__name__},
         Any,
         dump=dump,
         load=load,

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from attrs import frozen
 
+from esbank._json import check_json
 from esbank.codec._forms import Form, Misfit, expected, parse
 from esbank.errors import DefinitionError
 from esbank.events import EventType, check_event_name, check_schema_version
@@ -74,7 +75,7 @@ def chain_upcasters(
 ) -> dict[EventType, tuple[EventType, tuple[Upcaster, ...]]]:
     """Say for every old event type what it becomes, and by which steps.
 
-    `classes` are the schema versions of today, by name. Raises ``DefinitionError`` unless each of them leads to a class.
+    `classes` are the schema versions of today, by name. Raises ``DefinitionError`` unless each leads to one of them.
     """
     steps = _by_source(upcasters, classes)
     chains = {source: _follow(source, steps, classes) for source in steps}
@@ -94,6 +95,10 @@ def read_upcast(form: Form, steps: Iterable[Upcaster], text: str) -> Any:
             raise Misfit(f"{step} failed: {error!r}") from error
         if type(data) is not dict:
             raise Misfit(f"{step} returned {data!r:.60}: return the data, a dict")
+        try:
+            check_json(data)
+        except (ValueError, RecursionError) as error:
+            raise Misfit(f"{step} returned what JSON cannot say: {error}") from error
     try:
         return form.load(data)
     except Misfit as misfit:

@@ -5,7 +5,8 @@ backend needs nothing else: events come as `NewEvent` with their data as JSON te
 promises are spelled out at `EventStore` and checked by ``esbank.testing.conformance``.
 """
 
-from esbank.store._events import NO_METADATA, Metadata, NewEvent, StoredEvent, new_event_id
+from esbank.store._digests import DigestNext, digest_chain, event_digest
+from esbank.store._events import NO_METADATA, Metadata, NewEvent, StoredEvent, microseconds, new_event_id
 from esbank.store._protocols import (
     AppendResult,
     EventStore,
@@ -34,6 +35,7 @@ __all__ = [
     "NO_STREAM",
     "STREAM_EXISTS",
     "AppendResult",
+    "DigestNext",
     "EventStore",
     "ExpectedVersion",
     "Metadata",
@@ -49,6 +51,9 @@ __all__ = [
     "Transaction",
     "ViewStore",
     "check_expectation",
+    "digest_chain",
+    "event_digest",
     "is_expected",
+    "microseconds",
     "new_event_id",
 ]

@@ -17,10 +17,15 @@ from esbank._json import Json, check_json
 from esbank._light import light
 from esbank.store._streams import StreamId, check_text
 
-__all__ = ["NO_METADATA", "Metadata", "NewEvent", "StoredEvent", "new_event_id"]
+__all__ = ["NO_METADATA", "Metadata", "NewEvent", "StoredEvent", "microseconds", "new_event_id"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def microseconds(moment: datetime) -> int:
+    """Count the microseconds from 1970 to a moment, as backends store it."""
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def new_event_id() -> UUID:
@@ -114,6 +119,7 @@ class _MetadataShape(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 _METADATA_SHAPE: Final = msgspec.json.Decoder(_MetadataShape)
 NO_METADATA: Final = Metadata()
+_HIGHEST_SCHEMA_VERSION: Final = 2**31 - 1
 _JSON_TEXT: Final = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -131,8 +137,8 @@ def _is_json_text(_instance: object, _attribute: Attribute[str], value: object) 
 
 
 def _is_schema_version(_instance: object, _attribute: Attribute[int], value: object) -> None:
-    if type(value) is not int or value < 1:
-        raise ValueError(f"a schema version is 1 or more, not {value!r}")
+    if type(value) is not int or not 1 <= value <= _HIGHEST_SCHEMA_VERSION:
+        raise ValueError(f"a schema version is an int from 1 to {_HIGHEST_SCHEMA_VERSION}, not {value!r}")
 
 
 @frozen
@@ -140,7 +146,7 @@ class NewEvent:
     """An event on its way into a store: the name of its type, its data as JSON text, and what is known about it.
 
     `event_id` is unique within its stream, and a repeated append is recognised by it. Raises ``ValueError`` when the
-    type is empty, `data` is not JSON, or `schema_version` is below 1.
+    type is empty, `data` is not JSON, or `schema_version` is below 1 or beyond 31 bits.
     """
 
     type: str = field(validator=_is_event_type)
@@ -169,6 +175,8 @@ class StoredEvent:
     `version` is its place in its stream, `position` its place in the store, `recorded_at` (UTC, microseconds) when the
     store recorded it. A backend may pass the id as 16 bytes, the metadata as JSON text and the time in microseconds
     since 1970, just as it stores them: they are converted when somebody looks, which a replay never does.
+
+    `digest` seals the event and all that precede it in the stream; None in a store that keeps no digests.
     """
 
     stream: StreamId
@@ -180,6 +188,7 @@ class StoredEvent:
     data: str
     _metadata: Metadata | str = field(eq=_as_metadata)
     _recorded_at: datetime | int = field(eq=_as_datetime)
+    digest: bytes | None = field(default=None, repr=False)
 
     @property
     def event_id(self) -> UUID:
@@ -190,6 +199,11 @@ class StoredEvent:
     def metadata(self) -> Metadata:
         """Who, why, in which conversation and when."""
         return _as_metadata(self._metadata)
+
+    @property
+    def metadata_text(self) -> str:
+        """The metadata as the JSON text that is stored."""
+        return self._metadata if isinstance(self._metadata, str) else self._metadata.to_json()
 
     @property
     def recorded_at(self) -> datetime:

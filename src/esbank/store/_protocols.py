@@ -81,6 +81,8 @@ class EventStore(Protocol):
       meaningless.
     - A reader that follows `read_all` never misses an event, whatever other writers do: what becomes visible later has
       a later position.
+    - Each event has a digest, made with it in the same transaction (see ``event_digest``), unless the store was created
+      without.
     - An append that was stored before (same streams, ids, order, types, data and metadata) is recognised before its
       expectation is checked; it changes nothing and returns the first result.
 
@@ -140,6 +142,10 @@ class EventStore(Protocol):
 
         `categories` and `types` keep only events of such streams and such types; `limit` counts what is returned.
         """
+        ...
+
+    def read_correlated(self, correlation_id: str) -> Iterator[StoredEvent]:
+        """Read the events of one conversation, whatever their streams, in position order, in pages."""
         ...
 
     def find(self, stream: StreamId, event_id: UUID) -> StoredEvent | None:

@@ -1,0 +1,142 @@
+"""The statements that read and write events, and what goes with them inside one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from attrs import frozen
+
+from esbank.backends._appends import WrittenMetadata, flatten, number, repeated, results
+from esbank.backends._sqlite_connection import Connection
+from esbank.errors import DuplicateEvent
+from esbank.store import AppendResult, StoredEvent, StreamAppend, StreamId, digest_chain
+
+__all__ = [
+    "FIND",
+    "LAST",
+    "READ_ALL",
+    "READ_BACKWARDS",
+    "READ_FORWARDS",
+    "THE_STREAM",
+    "Head",
+    "find_repeat",
+    "head_of_stream",
+    "insert",
+]
+
+_COLUMNS: Final = (
+    "e.version, e.position, e.event_id, e.type, e.schema_version, e.data, e.metadata, e.recorded_at, e.digest"
+)
+THE_STREAM: Final = "(SELECT stream FROM esbank_streams WHERE category = ? AND key = ?)"
+READ_FORWARDS: Final = f"""
+    SELECT {_COLUMNS} FROM esbank_events AS e
+    WHERE e.stream = {THE_STREAM} AND e.version > ? AND e.version <= ? ORDER BY e.version LIMIT ?"""
+READ_BACKWARDS: Final = f"""
+    SELECT {_COLUMNS} FROM esbank_events AS e
+    WHERE e.stream = {THE_STREAM} AND e.version > ? AND e.version <= ? ORDER BY e.version DESC LIMIT ?"""
+FIND: Final = f"SELECT {_COLUMNS} FROM esbank_events AS e WHERE e.stream = {THE_STREAM} AND e.event_id = ?"
+# CROSS JOIN, because SQLite then keeps the order of the tables: it walks the log and looks the stream up.
+READ_ALL: Final = f"""
+    SELECT s.category, s.key, {_COLUMNS}
+    FROM esbank_events AS e CROSS JOIN esbank_streams AS s ON s.stream = e.stream
+    WHERE e.position > ?"""
+_HEAD_OF_STREAM: Final = """
+    SELECT s.stream, e.version, e.digest FROM esbank_streams AS s LEFT JOIN esbank_events AS e ON e.stream = s.stream
+    WHERE s.category = ? AND s.key = ? ORDER BY e.version DESC LIMIT 1"""
+LAST: Final = "SELECT position, recorded_at FROM esbank_events ORDER BY position DESC LIMIT 1"
+_INSERT: Final = """
+    INSERT INTO esbank_events
+        (version, position, event_id, type, schema_version, data, metadata, recorded_at, digest, stream, append,
+         correlation_id)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_APPENDED_WITH: Final = """
+    SELECT append FROM esbank_events
+    WHERE stream = (SELECT stream FROM esbank_streams WHERE category = ? AND key = ?) AND event_id = ?"""
+
+
+@frozen
+class Head:
+    """Where a stream is: its row, None when there is none yet, its version, and the digest of its last event."""
+
+    row: int | None
+    version: int
+    digest: bytes | None
+
+
+def head_of_stream(connection: Connection, stream: StreamId) -> Head:
+    """Look where a stream is."""
+    rows = connection.rows(_HEAD_OF_STREAM, (stream.category, stream.key))
+    if not rows:
+        return Head(None, 0, None)
+    ((row, version, digest),) = rows
+    return Head(row, version or 0, digest)
+
+
+def insert(
+    connection: Connection,
+    appends: Sequence[StreamAppend],
+    heads: Mapping[StreamId, Head],
+    metadata: Mapping[int, WrittenMetadata],
+    *,
+    now: int,
+    has_digests: bool,
+) -> list[StoredEvent]:
+    """Insert the events of all appends after the heads of their streams; `now` is in microseconds since 1970."""
+    last = connection.rows(LAST)
+    position, latest = last[0] if last else (0, 0)
+    # A clock may go backwards; the order of the log may not.
+    recorded_at = max(now, latest)
+    first = position + 1
+    rows: list[tuple[Any, ...]] = []
+    stored: list[StoredEvent] = []
+    for append in appends:
+        head = heads[append.stream]
+        row = _add_stream(connection, append.stream) if head.row is None else head.row
+        numbered = number(
+            append,
+            metadata,
+            version=head.version,
+            position=position + len(stored),
+            recorded_at=recorded_at,
+            digest_next=digest_chain(append.stream, head.digest, recorded_at) if has_digests else None,
+        )
+        for columns, correlation_id in numbered:
+            stored.append(StoredEvent(append.stream, *columns))
+            rows.append((*columns, row, first, correlation_id))
+    connection.many(_INSERT, rows)
+    return stored
+
+
+def find_repeat(connection: Connection, appends: Sequence[StreamAppend]) -> tuple[AppendResult, ...] | None:
+    """Return the first results if `appends` were stored before, None if none of their ids is known.
+
+    Raises ``DuplicateEvent`` when an id is known and the rest is not the same.
+    """
+    total = sum(len(append.events) for append in appends)
+    for stream, event in flatten(appends):
+        rows = connection.rows(_APPENDED_WITH, (stream.category, stream.key, event.event_id.bytes))
+        if rows:
+            first = _appended_at(connection, rows[0][0], at_most=total + 1)
+            if repeated(appends, first):
+                return results(appends, first)
+            raise DuplicateEvent(stream, event.event_id)
+    return None
+
+
+def _add_stream(connection: Connection, stream: StreamId) -> int:
+    ((row,),) = connection.rows("SELECT coalesce(max(stream), 0) + 1 FROM esbank_streams")
+    connection.rows(
+        "INSERT INTO esbank_streams (stream, category, key) VALUES (?, ?, ?)", (row, stream.category, stream.key)
+    )
+    return int(row)
+
+
+def _appended_at(connection: Connection, position: int, *, at_most: int) -> list[StoredEvent]:
+    """Read the events of the append that began at `position`."""
+    # Positions are contiguous within an append, so nothing beyond `at_most` of them needs a look.
+    rows = connection.rows(
+        f"{READ_ALL} AND e.position < ? AND e.append = ? ORDER BY e.position",
+        (position - 1, position + at_most, position),
+    )
+    return [StoredEvent(StreamId(category, key), *columns) for category, key, *columns in rows]
