@@ -13,7 +13,7 @@ from uuid import uuid4
 from esbank.backends._sqlite_connection import Connection
 from esbank.errors import StorageError
 
-__all__ = ["MIGRATIONS", "has_digests", "migrate"]
+__all__ = ["MIGRATIONS", "NO_STORE", "has_digests", "migrate"]
 
 _VERSION_1: Final = (
     """
@@ -128,20 +128,30 @@ _VERSION_2: Final = (
     """,
 )
 
+NO_STORE: Final = "there is no event store here; check the path"
+
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_VERSION_1, _VERSION_2)
 
 
 def migrate(
-    connection: Connection, path: str, migrations: Sequence[Sequence[str]] = MIGRATIONS, *, digests: bool = True
+    connection: Connection,
+    path: str,
+    migrations: Sequence[Sequence[str]] = MIGRATIONS,
+    *,
+    create: bool = True,
+    digests: bool = True,
 ) -> str:
     """Bring the file to the newest schema version, in one transaction; return the identity of the store.
 
-    `digests` says whether a new file keeps digests. Raises ``StorageError`` for a file that newer code has written.
+    `create` says whether to make a store where none is, and `digests` whether that one keeps digests. Raises
+    ``StorageError`` for a file that newer code has written, and where there is no store to open.
     """
     known = len(migrations)
     identity, version = _look(connection, path)
     if version == known:
         return identity
+    if version == 0 and not create:
+        raise StorageError(path, NO_STORE)
     connection.rows("BEGIN IMMEDIATE")
     try:
         # Looked at again, because another process may have migrated it while this one waited for the lock.

@@ -36,8 +36,8 @@ from esbank.backends._sqlite_events import (
     head_of_stream,
     insert,
 )
-from esbank.backends._sqlite_schema import has_digests, migrate
-from esbank.errors import ConcurrencyError, StreamNotFound
+from esbank.backends._sqlite_schema import NO_STORE, has_digests, migrate
+from esbank.errors import ConcurrencyError, StorageError, StreamNotFound
 from esbank.store import (
     AppendResult,
     ExpectedVersion,
@@ -60,6 +60,8 @@ _PAGE: Final = 1000
 class SQLiteEventStore:
     """An ``EventStore`` in the SQLite file at `path`, made when it is not there; also keeps snapshots and views.
 
+    With ``create=False`` the store must be there.
+
     With ``durability="full"`` what is acknowledged survives a loss of power; with ``"normal"`` it survives a crash of
     the program, and a loss of power may take the last moments, never the consistency. Several threads and several
     processes may use one file, and a store may be carried across a fork.
@@ -75,6 +77,7 @@ class SQLiteEventStore:
         self,
         path: str | os.PathLike[str],
         *,
+        create: bool = True,
         durability: Literal["full", "normal"] = "full",
         digests: bool = True,
         busy_timeout: float = 30.0,
@@ -91,7 +94,9 @@ class SQLiteEventStore:
             raise ValueError(f'durability is "full" or "normal", not {durability!r}')
         self._clock = clock
         name = self._path
-        self._identity, self._has_digests = _prepare_file(file, self._path, busy_timeout, digests=digests)
+        self._identity, self._has_digests = _prepare_file(
+            file, self._path, busy_timeout, create=create, digests=digests
+        )
         self._database = Database(
             self._path,
             connect=lambda: Connection(file, timeout=busy_timeout, name=name),
@@ -311,10 +316,12 @@ def _or_most(bound: int | None) -> int:
     return MOST if bound is None else bound
 
 
-def _prepare_file(file: str, name: str, busy_timeout: float, *, digests: bool) -> tuple[str, bool]:
+def _prepare_file(file: str, name: str, busy_timeout: float, *, create: bool, digests: bool) -> tuple[str, bool]:
     """Make the file a store, or bring it up to date; return its identity, and whether it keeps digests."""
+    if not create and not Path(file).exists():
+        raise StorageError(name, NO_STORE)
     with fork_lock, closing(Connection(file, timeout=busy_timeout, name=name)) as connection:
-        identity = migrate(connection, name, digests=digests)
+        identity = migrate(connection, name, create=create, digests=digests)
         connection.use_write_ahead_log(patience=busy_timeout)
         return identity, has_digests(connection)
 

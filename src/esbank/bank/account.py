@@ -10,19 +10,23 @@ from collections.abc import Iterator
 from decimal import Decimal
 from enum import Enum
 from typing import ClassVar
+from uuid import UUID
 
 from attrs import Attribute, define, field, frozen
 
-from esbank import Aggregate, applies, event, handles
+from esbank import Aggregate, EventEnvelope, applies, event, handles
 from esbank.bank.errors import (
     AccountAlreadyExists,
     AccountIsClosed,
     AccountNotFound,
+    CorrectionOfCorrection,
     InsufficientFunds,
     InvalidCommand,
     NonZeroBalance,
+    NothingToCorrect,
+    TransactionNotFound,
 )
-from esbank.bank.money import add, amount_of, currency_of, in_currency, non_negative, positive, subtract
+from esbank.bank.money import add, amount_of, currency_of, in_currency, non_negative, non_zero, positive, subtract
 
 __all__ = [
     "AccountClosed",
@@ -31,10 +35,12 @@ __all__ = [
     "AccountOpened",
     "BankAccount",
     "CloseAccount",
+    "CorrectTransaction",
     "Deposit",
     "Deposited",
     "OpenAccount",
     "Status",
+    "TransactionCorrected",
     "Withdraw",
     "Withdrawn",
 ]
@@ -56,6 +62,10 @@ def _non_negative(_: object, __: Attribute[Decimal], value: Decimal) -> None:
     non_negative(value)
 
 
+def _non_zero(_: object, __: Attribute[Decimal], value: Decimal) -> None:
+    non_zero(value)
+
+
 def _currency(_: object, __: Attribute[str], value: str) -> None:
     currency_of(value)
 
@@ -69,6 +79,16 @@ def _some_text(instance: object, attribute: Attribute[str], value: str) -> None:
     _text(instance, attribute, value)
     if not value.strip():
         raise InvalidCommand(attribute.name, "it must not be empty")
+
+
+def _version(_: object, attribute: Attribute[int], value: object) -> None:
+    if type(value) is not int or value < 1:
+        raise InvalidCommand(attribute.name, f"it must be an int from 1, not {value!r:.60}")
+
+
+def _event_id(_: object, attribute: Attribute[UUID], value: object) -> None:
+    if not isinstance(value, UUID):
+        raise InvalidCommand(attribute.name, f"it must be a UUID, not {value!r:.60}")
 
 
 @frozen
@@ -98,13 +118,45 @@ class Withdraw(AccountCommand):
 
 
 @frozen
+class CorrectTransaction(AccountCommand):
+    """Say that a transaction should have been of `amount`; 0 says that it should not have happened.
+
+    The transaction is the event with `event_id`, at `version` of the account; `recorded` is what it did to the balance,
+    below zero for a withdrawal. An account does not remember its transactions, so it believes these three; `of` takes
+    them from the event itself.
+    """
+
+    event_id: UUID = field(validator=_event_id)
+    version: int = field(validator=_version)
+    recorded: Decimal = field(converter=amount_of, validator=_non_zero)
+    amount: Decimal = field(converter=amount_of, validator=_non_negative)
+    reason: str = field(validator=_some_text)
+    by: str = field(default="", validator=_text)
+
+    @classmethod
+    def of(cls, wrong: EventEnvelope[object], amount: Decimal | int, reason: str, by: str = "") -> CorrectTransaction:
+        """Correct a deposit or a withdrawal of the account's history.
+
+        Raises ``CorrectionOfCorrection`` and ``TransactionNotFound`` for another event, ``InvalidAmount`` and
+        ``InvalidCommand``.
+        """
+        event = wrong.event
+        if isinstance(event, TransactionCorrected):
+            raise CorrectionOfCorrection(wrong.version, event.corrected_version)
+        if not isinstance(event, Deposited | Withdrawn):
+            raise TransactionNotFound(wrong.version, wrong.type)
+        recorded = event.amount if isinstance(event, Deposited) else subtract(Decimal(0), event.amount)
+        return cls(wrong.event_id, wrong.version, recorded, amount, reason, by)
+
+
+@frozen
 class CloseAccount(AccountCommand):
     """Close the account for good."""
 
     reason: str = field(validator=_text)
 
 
-# Events: what has happened. `balance_after` is for readers; the fold uses the amounts.
+# Events: what has happened. `balance_after` and `difference` are for readers; the fold uses the amounts.
 
 
 @frozen
@@ -143,6 +195,25 @@ class Withdrawn(AccountEvent):
     by: str
 
 
+@event(name="TransactionCorrected", schema_version=1)
+@frozen
+class TransactionCorrected(AccountEvent):
+    """A transaction was not as recorded, so the balance changes by `difference`.
+
+    `recorded` is what the transaction did to the balance as it was recorded, `corrected` what it should have done; both
+    are below zero for a withdrawal. `difference` counts from the correction before, if there was one.
+    """
+
+    corrected_event_id: UUID
+    corrected_version: int
+    recorded: Decimal
+    corrected: Decimal
+    difference: Decimal
+    balance_after: Decimal
+    reason: str
+    by: str
+
+
 @event(name="AccountClosed", schema_version=1)
 @frozen
 class AccountClosed(AccountEvent):
@@ -161,7 +232,10 @@ class Status(Enum):
 
 @define
 class BankAccount(Aggregate[AccountCommand, AccountEvent]):
-    """The account: its rules in the methods that handle commands, its state folded from events."""
+    """The account: its rules in the methods that handle commands, its state folded from events.
+
+    `corrections` tells, by the event id of each transaction that was corrected, how far off its record is.
+    """
 
     category: ClassVar[str] = "BankAccount"
 
@@ -170,6 +244,7 @@ class BankAccount(Aggregate[AccountCommand, AccountEvent]):
     balance: Decimal = Decimal(0)
     overdraft_limit: Decimal = Decimal(0)
     status: Status = Status.NEW
+    corrections: dict[str, Decimal] = field(factory=dict[str, Decimal])
 
     @property
     def available(self) -> Decimal:
@@ -204,6 +279,30 @@ class BankAccount(Aggregate[AccountCommand, AccountEvent]):
             raise InsufficientFunds(amount, self.available)
         yield Withdrawn(amount, subtract(self.balance, amount), command.by)
 
+    @handles(CorrectTransaction)
+    def correct(self, command: CorrectTransaction) -> Iterator[AccountEvent]:
+        """Set a transaction right, relative to how it was last corrected; refuse what would change nothing.
+
+        It states what is true, so it may take the balance lower than any withdrawal may.
+        """
+        self.require_open()
+        amount = in_currency(command.amount, self.currency)
+        recorded = in_currency(command.recorded, self.currency)
+        corrected = amount if recorded > 0 else subtract(Decimal(0), amount)
+        difference = subtract(subtract(corrected, recorded), self._correction_of(command.event_id))
+        if difference == 0:
+            raise NothingToCorrect(command.version, amount)
+        yield TransactionCorrected(
+            command.event_id,
+            command.version,
+            recorded,
+            corrected,
+            difference,
+            add(self.balance, difference),
+            command.reason,
+            command.by,
+        )
+
     @handles(CloseAccount)
     def close(self, command: CloseAccount) -> Iterator[AccountEvent]:
         """Close an open account that has a balance of zero."""
@@ -218,6 +317,9 @@ class BankAccount(Aggregate[AccountCommand, AccountEvent]):
             raise AccountNotFound
         if self.status is Status.CLOSED:
             raise AccountIsClosed
+
+    def _correction_of(self, event_id: UUID) -> Decimal:
+        return self.corrections.get(str(event_id), Decimal(0))
 
     @applies(AccountOpened)
     def _opened(self, event: AccountOpened) -> None:
@@ -234,6 +336,13 @@ class BankAccount(Aggregate[AccountCommand, AccountEvent]):
     @applies(Withdrawn)
     def _withdrawn(self, event: Withdrawn) -> None:
         self.balance = subtract(self.balance, event.amount)
+
+    @applies(TransactionCorrected)
+    def _corrected(self, event: TransactionCorrected) -> None:
+        # Not by the difference: by business time, the correction before this one may not have happened yet.
+        correction = subtract(event.corrected, event.recorded)
+        self.balance = add(self.balance, subtract(correction, self._correction_of(event.corrected_event_id)))
+        self.corrections[str(event.corrected_event_id)] = correction
 
     @applies(AccountClosed)
     def _closed(self, _event: AccountClosed) -> None:

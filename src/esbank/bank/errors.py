@@ -8,6 +8,9 @@
     ├── AccountIsClosed
     ├── InsufficientFunds      requested, available
     ├── NonZeroBalance         balance
+    ├── TransactionNotFound    version, found
+    ├── CorrectionOfCorrection version, original
+    ├── NothingToCorrect       version, amount
     ├── InvalidAmount          amount, problem (also a ValueError)
     └── InvalidCommand         field, problem (also a ValueError)
 """
@@ -25,10 +28,13 @@ __all__ = [
     "AccountIsClosed",
     "AccountNotFound",
     "BankError",
+    "CorrectionOfCorrection",
     "InsufficientFunds",
     "InvalidAmount",
     "InvalidCommand",
     "NonZeroBalance",
+    "NothingToCorrect",
+    "TransactionNotFound",
 ]
 
 
@@ -88,6 +94,47 @@ class NonZeroBalance(BankError):
 
     def __str__(self) -> str:
         return f"the balance of {self._account} is {self.balance}; bring it to zero before closing"
+
+
+@define(eq=False, slots=False)
+class TransactionNotFound(BankError):
+    """There is no deposit or withdrawal at this version; `found` is the type of the event there, None without one."""
+
+    version: int
+    found: str | None = None
+
+    def __str__(self) -> str:
+        if self.found is None:
+            return f"{self._account} has no event at version {self.version!r:.60}; look it up in the history"
+        return (
+            f"version {self.version} of {self._account} is {self.found}, neither a deposit nor a withdrawal; "
+            "only those can be corrected"
+        )
+
+
+@define(eq=False, slots=False)
+class CorrectionOfCorrection(BankError):
+    """A correction is not corrected; the transaction that it corrects, at the version `original`, may be again."""
+
+    version: int
+    original: int
+
+    def __str__(self) -> str:
+        return (
+            f"version {self.version} of {self._account} is a correction itself; "
+            f"correct the original transaction again, at version {self.original}"
+        )
+
+
+@define(eq=False, slots=False)
+class NothingToCorrect(BankError):
+    """A correction would change nothing: the transaction is of this amount as it is."""
+
+    version: int
+    amount: Decimal
+
+    def __str__(self) -> str:
+        return f"the transaction at version {self.version} of {self._account} is of {self.amount} already"
 
 
 @define(eq=False, slots=False)

@@ -11,7 +11,17 @@ from typing import Final
 
 from esbank.bank.errors import InvalidAmount, InvalidCommand
 
-__all__ = ["CURRENCIES", "add", "amount_of", "currency_of", "in_currency", "non_negative", "positive", "subtract"]
+__all__ = [
+    "CURRENCIES",
+    "add",
+    "amount_of",
+    "currency_of",
+    "in_currency",
+    "non_negative",
+    "non_zero",
+    "positive",
+    "subtract",
+]
 
 _EXACT: Final = Context(prec=60, traps=[Inexact, InvalidOperation])
 _LIMIT: Final = Decimal(1000000000000000000)
@@ -68,6 +78,13 @@ def non_negative(value: Decimal) -> Decimal:
     """Return an amount that is finite and not below zero; raises ``InvalidAmount`` for any other."""
     if _checked(value) < 0:
         raise InvalidAmount(value, "it must not be below zero")
+    return value
+
+
+def non_zero(value: Decimal) -> Decimal:
+    """Return an amount, above or below zero, that is finite and not zero; raises ``InvalidAmount`` for any other."""
+    if _checked(value) == 0:
+        raise InvalidAmount(value, "it must not be zero")
     return value
 
 

@@ -7,8 +7,12 @@ from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 
+from attrs import evolve
+
 from esbank import (
+    EventCodec,
     EventEnvelope,
+    EventRegistry,
     EventStore,
     EveryNEvents,
     Executed,
@@ -22,11 +26,13 @@ from esbank.bank.account import (
     AccountEvent,
     BankAccount,
     CloseAccount,
+    CorrectTransaction,
     Deposit,
     OpenAccount,
+    Status,
     Withdraw,
 )
-from esbank.bank.errors import AccountNotFound, BankError
+from esbank.bank.errors import AccountNotFound, BankError, InvalidCommand, TransactionNotFound
 from esbank.bank.views import (
     AccountDetails,
     AccountDetailsQuery,
@@ -35,7 +41,7 @@ from esbank.bank.views import (
     TransactionHistoryQuery,
     TransactionRow,
 )
-from esbank.store import ViewStore
+from esbank.store import NO_METADATA, ViewStore
 
 __all__ = ["Bank"]
 
@@ -51,6 +57,8 @@ class Bank:
     """
 
     def __init__(self, store: EventStore, *, views: ViewStore | None = None) -> None:
+        self._store = store
+        self._codec = EventCodec(EventRegistry(BankAccount))
         self._accounts = Repository(store, BankAccount, snapshots=EveryNEvents(50))
         self._runner = ProjectionRunner(store, [AccountDetails(), TransactionHistory()], views=views)
         self._details = AccountDetailsQuery(self._runner.views)
@@ -108,6 +116,31 @@ class Bank:
         with _about(account_id):
             return self._execute(account_id, Withdraw(amount, by), metadata, command_id)
 
+    def correct(
+        self,
+        account_id: str,
+        version: int,
+        amount: Decimal | int,
+        reason: str,
+        *,
+        by: str = "",
+        metadata: Metadata | None = None,
+        command_id: str | None = None,
+    ) -> Executed[BankAccount, AccountEvent]:
+        """Say that the deposit or the withdrawal at `version` should have been of `amount`; 0: it should not have been.
+
+        Nothing that is stored changes: a correction is a new event. It has happened when the transaction has, unless
+        the metadata name a later moment. A transaction may be corrected again; then the latest amount counts.
+
+        Raises ``TransactionNotFound``, ``CorrectionOfCorrection``, ``NothingToCorrect``, ``AccountNotFound``,
+        ``AccountIsClosed``, ``InvalidAmount`` and ``InvalidCommand``; never ``InsufficientFunds``, because it states
+        what is true.
+        """
+        with _about(account_id):
+            wrong = self._event(account_id, version)
+            command = CorrectTransaction.of(wrong, amount, reason, by)
+            return self._execute(account_id, command, _since(wrong, metadata), command_id)
+
     def close_account(
         self,
         account_id: str,
@@ -139,18 +172,46 @@ class Bank:
         with _about(account_id):
             return self._accounts.history(account_id)
 
-    def balance_at(self, account_id: str, when: datetime) -> Decimal:
-        """Say what the balance was by all that had been recorded at a moment, which needs a time zone.
+    def balance_at(self, account_id: str, when: datetime, *, business_time: bool = False) -> Decimal:
+        """Say what the balance was at a moment, which needs a time zone.
 
-        Raises ``AccountNotFound`` when there was no account by then.
+        It is by all that had been recorded by then, which is what one could know; with `business_time`, by all that
+        had happened by then, whenever it was recorded, which is what was true. Raises ``AccountNotFound`` when there
+        was no account by then.
         """
         with _about(account_id):
-            return self._accounts.load(account_id, recorded_until=when).state.balance
+            if business_time:
+                account = self._accounts.load(account_id, occurred_until=when).state
+            else:
+                account = self._accounts.load(account_id, recorded_until=when).state
+            if account.status is Status.NEW:  # movements from before its opening
+                raise AccountNotFound
+            return account.balance
 
     def _execute(
         self, account_id: str, command: AccountCommand, metadata: Metadata | None, command_id: str | None
     ) -> Executed[BankAccount, AccountEvent]:
         return self._accounts.execute(account_id, command, metadata=metadata, command_id=command_id)
+
+    def _event(self, account_id: str, version: int) -> EventEnvelope[object]:
+        stream = BankAccount.stream(account_id)
+        newest = self._store.version(stream)
+        if newest == 0:
+            raise AccountNotFound
+        if type(version) is not int or not 1 <= version <= newest:
+            raise TransactionNotFound(version)
+        (stored,) = self._store.read(stream, after=version - 1, up_to=version)
+        return self._codec.envelope(stored)
+
+
+def _since(wrong: EventEnvelope[object], metadata: Metadata | None) -> Metadata:
+    """Let a correction have happened when the transaction has, unless its metadata say later."""
+    metadata = metadata or NO_METADATA
+    if metadata.occurred_at is None:
+        return evolve(metadata, occurred_at=wrong.occurred_at)
+    if metadata.occurred_at < wrong.occurred_at:
+        raise InvalidCommand("occurred_at", f"the transaction happened later, at {wrong.occurred_at.isoformat()}")
+    return metadata
 
 
 @contextmanager

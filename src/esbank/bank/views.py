@@ -1,6 +1,7 @@
 """The bank's read models: tables that people can query with any tool, and a typed query class for each.
 
-Amounts are text, so that SQLite cannot turn them into floats; sums are made in Python. Times are UTC in ISO 8601.
+Amounts are text, so that SQLite cannot turn them into floats; sums are made in Python. Times are UTC in ISO 8601, with
+all six digits of their microseconds, so that their order as text is their order in time.
 """
 
 from __future__ import annotations
@@ -13,7 +14,14 @@ from typing import Any, ClassVar, Final
 from attrs import frozen
 
 from esbank import EventEnvelope, Projector, projects
-from esbank.bank.account import AccountClosed, AccountOpened, BankAccount, Deposited, Withdrawn
+from esbank.bank.account import (
+    AccountClosed,
+    AccountOpened,
+    BankAccount,
+    Deposited,
+    TransactionCorrected,
+    Withdrawn,
+)
 from esbank.bank.money import add
 from esbank.store import Transaction, ViewStore
 
@@ -28,7 +36,7 @@ __all__ = [
 
 
 class AccountDetails(Projector):
-    """One row for each account: who, how much, since when, and what went in and out."""
+    """One row for each account: who, how much, since when, what went in and out as recorded, and the corrections."""
 
     name = "bank.AccountDetails"
     categories: ClassVar[Collection[str] | None] = (BankAccount.category,)
@@ -45,7 +53,9 @@ class AccountDetails(Projector):
             deposit_count      INTEGER NOT NULL,
             deposit_total      TEXT NOT NULL,
             withdrawal_count   INTEGER NOT NULL,
-            withdrawal_total   TEXT NOT NULL
+            withdrawal_total   TEXT NOT NULL,
+            correction_count   INTEGER NOT NULL,
+            correction_total   TEXT NOT NULL
         )"""
     }
 
@@ -55,7 +65,8 @@ class AccountDetails(Projector):
         tx.execute(
             """
             INSERT INTO {account_details}
-            VALUES (:account_id, :owner, :currency, 'open', :balance, :overdraft_limit, :at, :at, 0, '0', 0, '0')
+            VALUES (:account_id, :owner, :currency, 'open', :balance, :overdraft_limit, :at, :at,
+                    0, '0', 0, '0', 0, '0')
             """,
             {
                 "account_id": envelope.stream.key,
@@ -63,7 +74,7 @@ class AccountDetails(Projector):
                 "currency": event.currency,
                 "balance": str(event.initial_balance),
                 "overdraft_limit": str(event.overdraft_limit),
-                "at": envelope.occurred_at.isoformat(),
+                "at": _text(envelope.occurred_at),
             },
         )
 
@@ -75,11 +86,12 @@ class AccountDetails(Projector):
         )
         tx.execute(
             """
-            UPDATE {account_details} SET balance = :balance, last_activity = :at,
+            UPDATE {account_details} SET balance = :balance,
+                last_activity = CASE WHEN :at > last_activity THEN :at ELSE last_activity END,
                 deposit_count = deposit_count + 1, deposit_total = :total
             WHERE account_id = :account_id
             """,
-            _moved(envelope, total),
+            _moved(envelope, envelope.event.amount, total),
         )
 
     @projects(Withdrawn)
@@ -90,33 +102,66 @@ class AccountDetails(Projector):
         )
         tx.execute(
             """
-            UPDATE {account_details} SET balance = :balance, last_activity = :at,
+            UPDATE {account_details} SET balance = :balance,
+                last_activity = CASE WHEN :at > last_activity THEN :at ELSE last_activity END,
                 withdrawal_count = withdrawal_count + 1, withdrawal_total = :total
             WHERE account_id = :account_id
             """,
-            _moved(envelope, total),
+            _moved(envelope, envelope.event.amount, total),
+        )
+
+    @projects(TransactionCorrected)
+    def _corrected(self, envelope: EventEnvelope[TransactionCorrected], tx: Transaction) -> None:
+        ((total,),) = tx.execute(
+            "SELECT correction_total FROM {account_details} WHERE account_id = :account_id",
+            {"account_id": envelope.stream.key},
+        )
+        tx.execute(
+            """
+            UPDATE {account_details} SET balance = :balance,
+                last_activity = CASE WHEN :at > last_activity THEN :at ELSE last_activity END,
+                correction_count = correction_count + 1, correction_total = :total
+            WHERE account_id = :account_id
+            """,
+            _moved(envelope, envelope.event.difference, total),
         )
 
     @projects(AccountClosed)
     def _closed(self, envelope: EventEnvelope[AccountClosed], tx: Transaction) -> None:
         tx.execute(
-            "UPDATE {account_details} SET status = 'closed', last_activity = :at WHERE account_id = :account_id",
-            {"account_id": envelope.stream.key, "at": envelope.occurred_at.isoformat()},
+            """
+            UPDATE {account_details} SET status = 'closed',
+                last_activity = CASE WHEN :at > last_activity THEN :at ELSE last_activity END
+            WHERE account_id = :account_id
+            """,
+            {"account_id": envelope.stream.key, "at": _text(envelope.occurred_at)},
         )
 
 
-def _moved(envelope: EventEnvelope[Deposited] | EventEnvelope[Withdrawn], total: str) -> dict[str, str]:
+def _moved(
+    envelope: EventEnvelope[Deposited] | EventEnvelope[Withdrawn] | EventEnvelope[TransactionCorrected],
+    amount: Decimal,
+    total: str,
+) -> dict[str, str]:
     return {
         "account_id": envelope.stream.key,
         "balance": str(envelope.event.balance_after),
-        "at": envelope.occurred_at.isoformat(),
-        "total": str(add(Decimal(total), envelope.event.amount)),
+        "at": _text(envelope.occurred_at),
+        "total": str(add(Decimal(total), amount)),
     }
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds")
 
 
 @frozen
 class AccountRow:
-    """An account as `AccountDetails` shows it; `last_activity` is when its last event occurred."""
+    """An account as `AccountDetails` shows it.
+
+    `last_activity` is the latest moment at which something occurred. The totals of deposits and of withdrawals are as
+    recorded; `correction_total` is what corrections have changed in the balance since.
+    """
 
     account_id: str
     owner: str
@@ -130,11 +175,13 @@ class AccountRow:
     deposit_total: Decimal
     withdrawal_count: int
     withdrawal_total: Decimal
+    correction_count: int
+    correction_total: Decimal
 
 
 _ACCOUNT: Final = """
     SELECT account_id, owner, currency, status, balance, overdraft_limit, opened_at, last_activity,
-           deposit_count, deposit_total, withdrawal_count, withdrawal_total
+           deposit_count, deposit_total, withdrawal_count, withdrawal_total, correction_count, correction_total
     FROM account_details"""
 
 
@@ -155,7 +202,8 @@ class AccountDetailsQuery:
 
 
 def _account(row: tuple[Any, ...]) -> AccountRow:
-    (account_id, owner, currency, status, balance, limit, opened, last, deposits, put_in, withdrawals, taken_out) = row
+    account_id, owner, currency, status, balance, limit, opened, last, *totals = row
+    deposits, put_in, withdrawals, taken_out, corrections, corrected = totals
     return AccountRow(
         account_id,
         owner,
@@ -169,11 +217,13 @@ def _account(row: tuple[Any, ...]) -> AccountRow:
         Decimal(put_in),
         withdrawals,
         Decimal(taken_out),
+        corrections,
+        Decimal(corrected),
     )
 
 
 class TransactionHistory(Projector):
-    """One row for each movement: the opening balance, which is of its own kind, then deposits and withdrawals."""
+    """One row for each movement, and who, when and why: opening balance, deposits, withdrawals and corrections."""
 
     name = "bank.TransactionHistory"
     categories: ClassVar[Collection[str] | None] = (BankAccount.category,)
@@ -187,6 +237,10 @@ class TransactionHistory(Projector):
             made_by        TEXT NOT NULL,
             occurred_at    TEXT NOT NULL,
             recorded_at    TEXT NOT NULL,
+            actor          TEXT,
+            correlation_id TEXT,
+            causation_id   TEXT,
+            corrects       INTEGER,
             PRIMARY KEY (account_id, version)
         )"""
     }
@@ -207,6 +261,19 @@ class TransactionHistory(Projector):
         event = envelope.event
         _add_movement(tx, envelope, "withdrawal", event.amount, event.balance_after, made_by=event.by)
 
+    @projects(TransactionCorrected)
+    def _corrected(self, envelope: EventEnvelope[TransactionCorrected], tx: Transaction) -> None:
+        event = envelope.event
+        _add_movement(
+            tx,
+            envelope,
+            "correction",
+            event.difference,
+            event.balance_after,
+            made_by=event.by,
+            corrects=event.corrected_version,
+        )
+
 
 def _add_movement(
     tx: Transaction,
@@ -216,11 +283,14 @@ def _add_movement(
     balance_after: Decimal,
     *,
     made_by: str = "",
+    corrects: int | None = None,
 ) -> None:
+    metadata = envelope.metadata
     tx.execute(
         """
         INSERT INTO {transaction_history}
-        VALUES (:account_id, :version, :kind, :amount, :balance_after, :made_by, :occurred_at, :recorded_at)
+        VALUES (:account_id, :version, :kind, :amount, :balance_after, :made_by, :occurred_at, :recorded_at,
+                :actor, :correlation_id, :causation_id, :corrects)
         """,
         {
             "account_id": envelope.stream.key,
@@ -229,15 +299,22 @@ def _add_movement(
             "amount": str(amount),
             "balance_after": str(balance_after),
             "made_by": made_by,
-            "occurred_at": envelope.occurred_at.isoformat(),
-            "recorded_at": envelope.recorded_at.isoformat(),
+            "occurred_at": _text(envelope.occurred_at),
+            "recorded_at": _text(envelope.recorded_at),
+            "actor": metadata.actor,
+            "correlation_id": metadata.correlation_id,
+            "causation_id": metadata.causation_id,
+            "corrects": corrects,
         },
     )
 
 
 @frozen
 class TransactionRow:
-    """A movement as `TransactionHistory` shows it; `version` is the version of the account that it made."""
+    """A movement as `TransactionHistory` shows it; `version` is the version of the account that it made.
+
+    A correction's amount is what it changed in the balance, and `corrects` the version of the transaction.
+    """
 
     account_id: str
     version: int
@@ -247,6 +324,10 @@ class TransactionRow:
     made_by: str
     occurred_at: datetime
     recorded_at: datetime
+    actor: str | None
+    correlation_id: str | None
+    causation_id: str | None
+    corrects: int | None
 
 
 class TransactionHistoryQuery:
@@ -259,7 +340,8 @@ class TransactionHistoryQuery:
         """List the movements of an account, in order."""
         rows = self._views.query(
             """
-            SELECT account_id, version, kind, amount, balance_after, made_by, occurred_at, recorded_at
+            SELECT account_id, version, kind, amount, balance_after, made_by, occurred_at, recorded_at,
+                   actor, correlation_id, causation_id, corrects
             FROM transaction_history WHERE account_id = :account_id ORDER BY version
             """,
             {"account_id": account_id},
@@ -268,7 +350,8 @@ class TransactionHistoryQuery:
 
 
 def _transaction(row: tuple[Any, ...]) -> TransactionRow:
-    account_id, version, kind, amount, balance_after, made_by, occurred_at, recorded_at = row
+    account_id, version, kind, amount, balance_after, made_by, occurred_at, recorded_at, *audit = row
+    actor, correlation_id, causation_id, corrects = audit
     return TransactionRow(
         account_id,
         version,
@@ -278,4 +361,8 @@ def _transaction(row: tuple[Any, ...]) -> TransactionRow:
         made_by,
         datetime.fromisoformat(occurred_at),
         datetime.fromisoformat(recorded_at),
+        actor,
+        correlation_id,
+        causation_id,
+        corrects,
     )

@@ -7,7 +7,18 @@ fingerprints of commands are made of the same forms.
 
 from esbank.codec._codec import EventCodec
 from esbank.codec._registry import EventRegistry
+from esbank.codec._schemas import Fields, Schema, describe_schema, misfits
 from esbank.codec._state import StateCodec
 from esbank.codec._upcasters import Upcaster, upcaster
 
-__all__ = ["EventCodec", "EventRegistry", "StateCodec", "Upcaster", "upcaster"]
+__all__ = [
+    "EventCodec",
+    "EventRegistry",
+    "Fields",
+    "Schema",
+    "StateCodec",
+    "Upcaster",
+    "describe_schema",
+    "misfits",
+    "upcaster",
+]

@@ -12,14 +12,16 @@ that somebody else has written with other spaces, is read by the slow and strict
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn
 
 import msgspec
 from attrs import frozen
 
-__all__ = ["Form", "Misfit", "Schema", "check_encodable", "expected", "parse", "reader"]
+from esbank.codec._schemas import Schema
+
+__all__ = ["Form", "Misfit", "check_encodable", "expected", "parse", "reader"]
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -36,10 +38,6 @@ class Misfit(ValueError):
         """Say that the misfit lies below `parent`, a field's name or an ``[index]``."""
         dot = "." if self.path and not self.path.startswith("[") else ""
         return Misfit(self.reason, f"{parent}{dot}{self.path}")
-
-
-Schema: TypeAlias = "str | Mapping[str, Schema | Sequence[Schema | int]]"
-"""A type as it is stored: its name, or one key that says its kind over what it consists of, as in {"list": "str"}."""
 
 
 @frozen(eq=False)

@@ -94,7 +94,7 @@ def _loader(cls: type, fields: tuple[_Field, ...]) -> Callable[[Any], Any]:
             raise expected("an object", plain)
         for key in plain:
             if key not in names:
-                raise Misfit(f"{cls.__name__} has no such field; keep the field, or upgrade this program", key)
+                raise Misfit(f"{cls.__name__} has no such field; keep the field, or upgrade this program", str(key))
         made = blank(cls)
         for field in fields:
             if field.name not in plain:

@@ -14,7 +14,6 @@ from typing import Any, NoReturn, TypeAlias
 
 from attrs import frozen
 
-from esbank._json import check_json
 from esbank.codec._forms import Form, Misfit, expected, parse
 from esbank.errors import DefinitionError
 from esbank.events import EventType, check_event_name, check_schema_version
@@ -95,10 +94,6 @@ def read_upcast(form: Form, steps: Iterable[Upcaster], text: str) -> Any:
             raise Misfit(f"{step} failed: {error!r}") from error
         if type(data) is not dict:
             raise Misfit(f"{step} returned {data!r:.60}: return the data, a dict")
-        try:
-            check_json(data)
-        except (ValueError, RecursionError) as error:
-            raise Misfit(f"{step} returned what JSON cannot say: {error}") from error
     try:
         return form.load(data)
     except Misfit as misfit:
