@@ -18,11 +18,14 @@ from esbank.bank import (
     Bank,
     BankAccount,
     CloseAccount,
+    CorrectTransaction,
     Deposit,
     Deposited,
     InsufficientFunds,
     OpenAccount,
     Status,
+    TransactionCorrected,
+    TransactionNotFound,
     Withdraw,
     Withdrawn,
 )
@@ -101,6 +104,44 @@ def test_a_savings_account_lives_in_streams_of_its_own(store: Store, savings: Re
         savings.execute("s-1", AddInterest(Decimal(2)))
 
 
+def test_its_transactions_are_corrected_as_those_of_its_parent(savings: Repository[SavingsAccount]) -> None:
+    savings.execute("s-1", OpenAccount("Ada", initial_balance=100), Deposit(500), AddInterest(Decimal(1)), Withdraw(6))
+    _, deposit, interest, withdrawal = savings.history("s-1")
+
+    executed = savings.execute(
+        "s-1",
+        CorrectTransaction.of(deposit, 50, "a digit too many"),
+        CorrectTransaction.of(withdrawal, 0, "it was another account"),
+    )
+
+    assert [envelope.event for envelope in executed.envelopes] == [
+        TransactionCorrected(
+            deposit.event_id, 2, Decimal(500), Decimal(50), Decimal(-450), Decimal(150), "a digit too many", ""
+        ),
+        TransactionCorrected(
+            withdrawal.event_id, 4, Decimal(-6), Decimal(0), Decimal(6), Decimal(156), "it was another account", ""
+        ),
+    ]
+    assert executed.state.withdrawals == 1
+    with pytest.raises(TransactionNotFound) as refused:
+        CorrectTransaction.of(interest, Decimal("1.50"), "on too much")
+    assert refused.value.found == "InterestAdded"
+
+
+def test_a_movement_of_its_own_is_corrected_by_what_it_did_to_the_balance(
+    savings: Repository[SavingsAccount],
+) -> None:
+    savings.execute("s-1", OpenAccount("Ada", initial_balance=600), AddInterest(Decimal(1)))
+    _, interest = savings.history("s-1")
+    assert isinstance(interest.event, InterestAdded)
+
+    command = CorrectTransaction(
+        interest.event_id, interest.version, interest.event.amount, Decimal("1.50"), "on too much"
+    )
+
+    assert savings.execute("s-1", command).state.balance == Decimal("601.50")
+
+
 def test_a_bank_account_knows_nothing_of_it(store: Store, savings: Repository[SavingsAccount]) -> None:
     savings.execute("acc-1", OpenAccount("Ada", initial_balance=100))
     bank = Bank(store)
@@ -123,6 +164,8 @@ def test_the_read_model_can_be_extended_as_well(
 ) -> None:
     Bank(store).open_account("acc-1", "Bob")
     savings.execute("s-1", OpenAccount("Ada", initial_balance=100), AddInterest(Decimal(2)), Withdraw(1))
+    *_, withdrawal = savings.history("s-1")
+    savings.execute("s-1", CorrectTransaction.of(withdrawal, 3, "misread"))
 
     with SQLiteEventStore(tmp_path / "savings.db") as views:
         runner = ProjectionRunner(store, [SavingsDetails()], views=views)
@@ -130,5 +173,6 @@ def test_the_read_model_can_be_extended_as_well(
         runner.rebuild()
 
         (row,) = AccountDetailsQuery(views).all()
-    assert (row.account_id, row.owner, row.balance) == ("s-1", "Ada", Decimal(101))
+    assert (row.account_id, row.owner, row.balance) == ("s-1", "Ada", Decimal(99))
     assert (row.deposit_count, row.withdrawal_count, row.withdrawal_total) == (0, 1, Decimal(1))
+    assert (row.correction_count, row.correction_total) == (1, Decimal(-2))

@@ -32,13 +32,16 @@ from esbank.bank import (
     Bank,
     BankAccount,
     BankError,
+    CorrectionOfCorrection,
     Deposit,
     Deposited,
     InsufficientFunds,
     InvalidAmount,
     InvalidCommand,
     NonZeroBalance,
+    NothingToCorrect,
     Status,
+    TransactionNotFound,
     Withdrawn,
 )
 from esbank.store import StreamId, Transaction
@@ -122,6 +125,7 @@ def test_a_refusal_that_another_bank_has_made_groundless_is_no_refusal(store: St
 
 # Refusals.
 
+LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
 BAD_COMMANDS: dict[str, tuple[Callable[[Bank], object], type[BankError]]] = {
     "opened before": (lambda bank: bank.open_account("acc-1", "Ada"), AccountAlreadyExists),
     "opened without an owner": (lambda bank: bank.open_account("acc-9", " "), InvalidCommand),
@@ -145,6 +149,29 @@ BAD_COMMANDS: dict[str, tuple[Callable[[Bank], object], type[BankError]]] = {
     "a withdrawal of text": (lambda bank: bank.withdraw("acc-1", _any("1")), InvalidAmount),
     "a withdrawal from nowhere": (lambda bank: bank.withdraw("acc-9", 1), AccountNotFound),
     "a withdrawal from a closed account": (lambda bank: bank.withdraw("acc-2", 1), AccountIsClosed),
+    "a correction of the opening": (lambda bank: bank.correct("acc-1", 1, 5, "miscounted"), TransactionNotFound),
+    "a correction of nothing": (lambda bank: bank.correct("acc-1", 9, 5, "miscounted"), TransactionNotFound),
+    "a correction of version 0": (lambda bank: bank.correct("acc-1", 0, 5, "miscounted"), TransactionNotFound),
+    "a correction of a text": (lambda bank: bank.correct("acc-1", _any("2"), 5, "miscounted"), TransactionNotFound),
+    "a correction of a correction": (
+        lambda bank: bank.correct("acc-3", 3, 5, "miscounted"),
+        CorrectionOfCorrection,
+    ),
+    "a correction that changes nothing": (lambda bank: bank.correct("acc-3", 2, 50, "misread"), NothingToCorrect),
+    "a correction to below zero": (lambda bank: bank.correct("acc-3", 2, -1, "miscounted"), InvalidAmount),
+    "a correction to half a cent": (
+        lambda bank: bank.correct("acc-3", 2, Decimal("0.005"), "miscounted"),
+        InvalidAmount,
+    ),
+    "a correction to a float": (lambda bank: bank.correct("acc-3", 2, _any(0.5), "miscounted"), InvalidAmount),
+    "a correction for no reason": (lambda bank: bank.correct("acc-3", 2, 5, " "), InvalidCommand),
+    "a correction by nobody": (lambda bank: bank.correct("acc-3", 2, 5, "miscounted", by=_any(None)), InvalidCommand),
+    "a correction before its time": (
+        lambda bank: bank.correct("acc-3", 2, 5, "misread", metadata=Metadata(occurred_at=LONG_AGO)),
+        InvalidCommand,
+    ),
+    "a correction of nowhere": (lambda bank: bank.correct("acc-9", 2, 5, "miscounted"), AccountNotFound),
+    "a correction of a closed account": (lambda bank: bank.correct("acc-2", 2, 5, "miscounted"), AccountIsClosed),
     "closed with money on it": (lambda bank: bank.close_account("acc-1", "moved"), NonZeroBalance),
     "closed for no text": (lambda bank: bank.close_account("acc-1", _any(7)), InvalidCommand),
     "closed twice": (lambda bank: bank.close_account("acc-2", "moved"), AccountIsClosed),
@@ -158,10 +185,15 @@ def _any(value: object) -> Any:  # noqa: ANN401 - for what a type checker would 
 
 @pytest.fixture
 def busy_bank(bank: Bank) -> Bank:
-    """Make a bank with an account with 100 on it, and a closed one."""
+    """Make a bank with an account with 100 on it, a closed one, and one with a deposit that was corrected to 50."""
     bank.open_account("acc-1", "Ada", initial_balance=100)
     bank.open_account("acc-2", "Bob")
+    bank.deposit("acc-2", 5)
+    bank.withdraw("acc-2", 5)
     bank.close_account("acc-2", "moved")
+    bank.open_account("acc-3", "Eve")
+    bank.deposit("acc-3", 500)
+    bank.correct("acc-3", 2, 50, "a digit too many")
     return bank
 
 
@@ -177,7 +209,7 @@ def test_a_bad_command_leaves_everything_untouched_and_names_the_account(
         command(_any(_WithCommandId(busy_bank, command_id)))
 
     assert type(refused.value) is error
-    assert refused.value.account_id in {"acc-1", "acc-2", "acc-9"}
+    assert refused.value.account_id in {"acc-1", "acc-2", "acc-3", "acc-9"}
     if not isinstance(refused.value, InvalidAmount | InvalidCommand):
         assert refused.value.account_id in str(refused.value)
     assert (list(store.read_all()), busy_bank.account("acc-1"), busy_bank.transactions("acc-1")) == before
@@ -203,8 +235,9 @@ class _WithCommandId:
         lambda bank: bank.transactions("acc-9"),
         lambda bank: bank.history("acc-9"),
         lambda bank: bank.balance_at("acc-9", datetime.now(UTC)),
+        lambda bank: bank.balance_at("acc-9", datetime.now(UTC), business_time=True),
     ],
-    ids=["account", "transactions", "history", "balance_at"],
+    ids=["account", "transactions", "history", "balance_at", "balance_at by business time"],
 )
 def test_there_is_nothing_to_know_about_an_account_that_is_not_there(
     bank: Bank, question: Callable[[Bank], object]
@@ -230,6 +263,22 @@ def test_refusals_carry_their_data(busy_bank: Bank) -> None:
     with pytest.raises(NonZeroBalance, match=r"account acc-1 is 100\.00") as left:
         busy_bank.close_account("acc-1", "moved")
     assert left.value.balance == 100
+
+    with pytest.raises(TransactionNotFound, match="account acc-1 has no event at version 2") as missing:
+        busy_bank.correct("acc-1", 2, 5, "miscounted")
+    assert (missing.value.version, missing.value.found) == (2, None)
+
+    with pytest.raises(TransactionNotFound, match="version 1 of account acc-1 is AccountOpened, neither a") as other:
+        busy_bank.correct("acc-1", 1, 5, "miscounted")
+    assert (other.value.version, other.value.found) == (1, "AccountOpened")
+
+    with pytest.raises(CorrectionOfCorrection, match="correct the original transaction again, at version 2") as again:
+        busy_bank.correct("acc-3", 3, 5, "miscounted")
+    assert (again.value.version, again.value.original) == (3, 2)
+
+    with pytest.raises(NothingToCorrect, match=r"version 2 of account acc-3 is of 50\.00 already") as same:
+        busy_bank.correct("acc-3", 2, 50, "miscounted")
+    assert (same.value.version, same.value.amount) == (2, Decimal(50))
 
 
 @pytest.mark.parametrize("account_id", ["", "\0", "\ud800", "x" * 600])
@@ -258,6 +307,37 @@ def test_the_balance_at_a_moment_is_what_had_been_recorded_by_then(bank: Bank, c
     assert bank.balance_at("acc-1", clock.now + timedelta(days=365)) == 120
 
 
+def test_the_balance_at_a_moment_by_business_time_is_what_had_happened_by_then(bank: Bank, clock: Clock) -> None:
+    opened_at = clock.now
+    bank.open_account("acc-1", "Ada", initial_balance=100)
+    clock.forward(hours=2)
+    bank.deposit("acc-1", 50, metadata=Metadata(occurred_at=opened_at + timedelta(hours=1)))
+    bank.withdraw("acc-1", 30, metadata=Metadata(occurred_at=opened_at + timedelta(hours=3)))
+
+    def balance_after(hours: float) -> Decimal:
+        return bank.balance_at("acc-1", opened_at + timedelta(hours=hours), business_time=True)
+
+    assert [balance_after(hours) for hours in (0, 0.5, 1, 2, 3, 99)] == [100, 100, 150, 150, 120, 120]
+    assert bank.balance_at("acc-1", opened_at + timedelta(hours=1)) == 100
+
+
+def test_what_happened_before_the_account_was_opened_makes_no_balance(bank: Bank, clock: Clock) -> None:
+    opened_at = clock.now
+    bank.open_account("acc-1", "Ada", initial_balance=100)
+    bank.deposit("acc-1", 50, metadata=Metadata(occurred_at=opened_at - timedelta(days=2)))
+
+    for days in (1, 3):
+        with pytest.raises(AccountNotFound) as refused:
+            bank.balance_at("acc-1", opened_at - timedelta(days=days), business_time=True)
+        assert refused.value.account_id == "acc-1"
+    assert bank.balance_at("acc-1", opened_at, business_time=True) == 150
+
+
+def test_a_closed_account_has_a_balance_at_any_moment_since_it_was_opened(busy_bank: Bank, clock: Clock) -> None:
+    assert busy_bank.balance_at("acc-2", clock.now) == 0
+    assert busy_bank.balance_at("acc-2", clock.now, business_time=True) == 0
+
+
 def test_there_was_no_balance_before_the_account_was_opened(bank: Bank, clock: Clock) -> None:
     clock.forward(hours=1)
     bank.open_account("acc-1", "Ada", initial_balance=100)
@@ -268,9 +348,11 @@ def test_there_was_no_balance_before_the_account_was_opened(bank: Bank, clock: C
     assert refused.value.account_id == "acc-1"
 
 
-def test_a_moment_without_a_time_zone_is_refused(busy_bank: Bank) -> None:
+@pytest.mark.parametrize("business_time", [False, True])
+def test_a_moment_without_a_time_zone_is_refused(busy_bank: Bank, *, business_time: bool) -> None:
+    naive = datetime(2024, 5, 1)  # noqa: DTZ001 - naive is the point
     with pytest.raises(ValueError, match="time zone"):
-        busy_bank.balance_at("acc-1", datetime(2024, 5, 1))  # noqa: DTZ001  # naive is the point
+        busy_bank.balance_at("acc-1", naive, business_time=business_time)
 
 
 # Repeating.
@@ -280,15 +362,16 @@ def test_a_command_that_is_repeated_happens_once(store: Store, bank: Bank) -> No
     commands: list[Callable[[], object]] = [
         lambda: bank.open_account("acc-1", "Ada", initial_balance=10, command_id="c1"),
         lambda: bank.deposit("acc-1", 5, command_id="c2"),
-        lambda: bank.withdraw("acc-1", 15, command_id="c3"),
-        lambda: bank.close_account("acc-1", "moved", command_id="c4"),
+        lambda: bank.withdraw("acc-1", 14, command_id="c3"),
+        lambda: bank.correct("acc-1", 3, 15, "miscounted", command_id="c4"),
+        lambda: bank.close_account("acc-1", "moved", command_id="c5"),
     ]
 
     firsts = [command() for command in commands]
     agains = [command() for command in commands]
 
     assert agains == firsts
-    assert store.version(StreamId("BankAccount", "acc-1")) == 4
+    assert store.version(StreamId("BankAccount", "acc-1")) == 5
 
 
 def test_an_id_with_another_command_is_refused(busy_bank: Bank) -> None:
@@ -298,6 +381,8 @@ def test_an_id_with_another_command_is_refused(busy_bank: Bank) -> None:
         busy_bank.deposit("acc-1", 6, command_id="c1")
     with pytest.raises(CommandIdReused):
         busy_bank.withdraw("acc-1", 5, command_id="c1")
+    with pytest.raises(CommandIdReused):
+        busy_bank.correct("acc-1", 2, 6, "miscounted", command_id="c1")
 
     assert busy_bank.account("acc-1").balance == 105
 

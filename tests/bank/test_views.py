@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+import esbank
 from esbank import Metadata
 from esbank.bank import (
     AccountDetailsQuery,
@@ -54,8 +55,41 @@ def account_row(**differences: object) -> AccountRow:
         "deposit_total": Decimal(0),
         "withdrawal_count": 0,
         "withdrawal_total": Decimal(0),
+        "correction_count": 0,
+        "correction_total": Decimal(0),
     }
     return AccountRow(**row | differences)  # type: ignore[arg-type]
+
+
+def transaction_row(  # noqa: PLR0913 - as wide as a row
+    version: int,
+    kind: str,
+    amount: str,
+    balance_after: str,
+    *,
+    made_by: str = "",
+    occurred_at: datetime = NOON,
+    recorded_at: datetime | None = None,
+    actor: str | None = None,
+    correlation_id: str | None = None,
+    causation_id: str | None = None,
+    corrects: int | None = None,
+) -> TransactionRow:
+    """Make the row of a movement that was recorded when it occurred, by a program that says nothing about itself."""
+    return TransactionRow(
+        "acc-1",
+        version,
+        kind,
+        Decimal(amount),
+        Decimal(balance_after),
+        made_by,
+        occurred_at,
+        recorded_at or occurred_at,
+        actor,
+        correlation_id,
+        causation_id,
+        corrects,
+    )
 
 
 def open_account(bank: Bank) -> None:
@@ -129,10 +163,140 @@ def test_transactions_list_the_movements_with_the_opening_balance_as_a_kind_of_i
 
     one, two = NOON + HOUR, NOON + 2 * HOUR
     assert bank.transactions("acc-1") == [
-        TransactionRow("acc-1", 1, "opening balance", Decimal(100), Decimal(100), "", NOON, NOON),
-        TransactionRow("acc-1", 2, "deposit", Decimal("50.10"), Decimal("150.10"), "Bob", one, one),
-        TransactionRow("acc-1", 3, "withdrawal", Decimal("150.10"), Decimal(0), "Eve", two, two),
+        transaction_row(1, "opening balance", "100", "100"),
+        transaction_row(2, "deposit", "50.10", "150.10", made_by="Bob", occurred_at=one),
+        transaction_row(3, "withdrawal", "150.10", "0", made_by="Eve", occurred_at=two),
     ]
+
+
+def test_transactions_say_on_whose_behalf_in_which_conversation_and_because_of_what(bank: Bank) -> None:
+    bank.open_account("acc-1", "Ada", initial_balance=100, metadata=Metadata("signup-1", "form-7", "web"))
+    with esbank.context(actor="teller-7", correlation_id="branch-3"):
+        bank.deposit("acc-1", 5, "Bob")
+        bank.correct("acc-1", 2, 4, "miscounted", metadata=Metadata(causation_id="letter-9"))
+    bank.withdraw("acc-1", 1)
+
+    assert bank.transactions("acc-1") == [
+        transaction_row(
+            1, "opening balance", "100", "100", actor="web", correlation_id="signup-1", causation_id="form-7"
+        ),
+        transaction_row(2, "deposit", "5", "105", made_by="Bob", actor="teller-7", correlation_id="branch-3"),
+        transaction_row(
+            3,
+            "correction",
+            "-1",
+            "104",
+            actor="teller-7",
+            correlation_id="branch-3",
+            causation_id="letter-9",
+            corrects=2,
+        ),
+        transaction_row(4, "withdrawal", "1", "103"),
+    ]
+
+
+def test_a_correction_is_a_row_of_its_own_and_the_others_stay_as_they_were(bank: Bank, clock: Clock) -> None:
+    open_account(bank)
+    clock.forward(hours=1)
+    bank.deposit("acc-1", Decimal("50.10"), "Bob")
+    bank.withdraw("acc-1", 20, "Bob")
+    before = bank.transactions("acc-1")
+    clock.forward(hours=1)
+    bank.correct("acc-1", 2, Decimal("5.10"), "a digit too many", by="Eve")
+    bank.correct("acc-1", 3, 0, "it was another account", by="Eve")
+
+    one, two = NOON + HOUR, NOON + 2 * HOUR
+    assert bank.transactions("acc-1") == [
+        *before,
+        transaction_row(4, "correction", "-45", "85.10", made_by="Eve", occurred_at=one, recorded_at=two, corrects=2),
+        transaction_row(5, "correction", "20", "105.10", made_by="Eve", occurred_at=one, recorded_at=two, corrects=3),
+    ]
+
+
+def test_a_row_counts_corrections_beside_what_was_recorded(bank: Bank) -> None:
+    open_account(bank)
+    bank.deposit("acc-1", Decimal("50.10"))
+    bank.withdraw("acc-1", 30)
+    bank.correct("acc-1", 2, Decimal("5.10"), "a digit too many")
+    bank.correct("acc-1", 2, Decimal("5.20"), "misread")
+    bank.correct("acc-1", 3, 20, "miscounted")
+
+    row = account_row(
+        balance=Decimal("85.20"),
+        deposit_count=1,
+        deposit_total=Decimal("50.10"),
+        withdrawal_count=1,
+        withdrawal_total=Decimal(30),
+        correction_count=3,
+        correction_total=Decimal("-34.90"),
+    )
+    assert bank.account("acc-1") == row
+    assert row.balance == 100 + row.deposit_total - row.withdrawal_total + row.correction_total
+
+
+def test_the_last_activity_never_goes_back(bank: Bank, clock: Clock) -> None:
+    open_account(bank)
+    bank.deposit("acc-1", 5)
+    clock.forward(hours=1)
+    latest = clock.now
+    bank.withdraw("acc-1", 105)
+    clock.forward(hours=1)
+    back_dated = Metadata(occurred_at=NOON - HOUR)
+
+    for command in (
+        lambda: bank.deposit("acc-1", 5, metadata=back_dated),
+        lambda: bank.withdraw("acc-1", 5, metadata=back_dated),
+        lambda: bank.correct("acc-1", 2, 6, "miscounted"),
+        lambda: bank.correct("acc-1", 2, 5, "not at all"),
+        lambda: bank.close_account("acc-1", "moved", metadata=back_dated),
+    ):
+        command()
+        assert bank.account("acc-1").last_activity == latest
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        (NOON, NOON + timedelta(microseconds=1)),
+        (NOON - timedelta(microseconds=1), NOON),
+        (NOON, NOON + timedelta(seconds=1)),
+        (NOON + timedelta(microseconds=9), NOON + timedelta(microseconds=10)),
+        (datetime(999, 12, 31, tzinfo=UTC), datetime(1000, 1, 1, tzinfo=UTC)),
+        (
+            datetime(2024, 5, 1, 12, tzinfo=timezone(timedelta(hours=2))),
+            datetime(2024, 5, 1, 11, tzinfo=UTC),
+        ),
+    ],
+    ids=["a microsecond after", "a microsecond before", "a second", "ten microseconds", "years", "time zones"],
+)
+def test_times_are_in_order_as_text(store: Store, bank: Bank, earlier: datetime, later: datetime) -> None:
+    bank.open_account("acc-1", "Ada", metadata=Metadata(occurred_at=earlier))
+    bank.deposit("acc-1", 1, metadata=Metadata(occurred_at=later))
+    bank.deposit("acc-1", 2, metadata=Metadata(occurred_at=earlier))
+
+    row = bank.account("acc-1")
+    assert (row.opened_at, row.last_activity) == (earlier, later)
+    bank.transactions("acc-1")
+    assert store.query("SELECT version FROM transaction_history ORDER BY occurred_at, version") == [(3,), (2,)]
+    ((opened_at, last_activity),) = store.query("SELECT opened_at, last_activity FROM account_details")
+    assert len(opened_at) == len(last_activity) == len("2024-05-01T12:00:00.000000+00:00")
+
+
+def test_a_rebuild_gives_the_same_rows(store: Store, bank: Bank, clock: Clock) -> None:
+    open_account(bank)
+    bank.deposit("acc-1", Decimal("50.10"), "Bob", metadata=Metadata("c", "b", "a", occurred_at=NOON - HOUR))
+    clock.forward(hours=1)
+    bank.withdraw("acc-1", 20)
+    bank.correct("acc-1", 2, 5, "a digit too many", metadata=Metadata(actor="Eve"))
+    bank.correct("acc-1", 2, 6, "misread")
+    bank.correct("acc-1", 3, 0, "never happened", by="Eve")
+    bank.projections.catch_up()
+    tables = ("account_details", "transaction_history")
+    before = [store.query(f"SELECT * FROM {table}") for table in tables]  # noqa: S608 - names of our own
+
+    bank.projections.rebuild()
+
+    assert [store.query(f"SELECT * FROM {table}") for table in tables] == before  # noqa: S608 - names of our own
 
 
 def test_an_account_that_was_opened_empty_has_no_transactions(bank: Bank) -> None:

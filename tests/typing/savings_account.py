@@ -97,10 +97,14 @@ class SavingsDetails(AccountDetails):
     @projects(InterestAdded)
     def _interest_added(self, envelope: EventEnvelope[InterestAdded], tx: Transaction) -> None:
         tx.execute(
-            "UPDATE {account_details} SET balance = :balance, last_activity = :at WHERE account_id = :account_id",
+            """
+            UPDATE {account_details} SET balance = :balance,
+                last_activity = CASE WHEN :at > last_activity THEN :at ELSE last_activity END
+            WHERE account_id = :account_id
+            """,
             {
                 "account_id": envelope.stream.key,
                 "balance": str(envelope.event.balance_after),
-                "at": envelope.occurred_at.isoformat(),
+                "at": envelope.occurred_at.isoformat(timespec="microseconds"),
             },
         )
