@@ -81,7 +81,13 @@ class EventRegistry:
         return self.names_of(*self._by_class)
 
     def names_of(self, *classes: type) -> tuple[str, ...]:
-        """List the names under which events of these classes are stored, or once were: what ``read_all`` filters by."""
+        """List the names under which events of these classes are stored, or once were: what ``read_all`` filters by.
+
+        Raises ``DefinitionError`` for a class that is not in the registry.
+        """
+        for cls in classes:
+            if cls not in self._by_class:
+                raise DefinitionError(f"the registry lacks {cls.__name__}; add it")
         names = [name for name, binding in self._by_name.items() if binding.cls in classes]
         names += [name for (name, _), binding in self._old.items() if binding.cls in classes]
         return tuple(dict.fromkeys(names))

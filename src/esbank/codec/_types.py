@@ -190,7 +190,7 @@ def _hooked_form(cls: type, unstructure: Callable[[Any], Any], structure: Callab
     def load(plain: Any) -> Any:
         try:
             check_json(plain)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Misfit(str(error)) from error
         try:
             return structure(plain, cls)

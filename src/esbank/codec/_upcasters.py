@@ -8,7 +8,7 @@ What is stored never changes: data of an old schema version are turned into thos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, NoReturn, TypeAlias
 
@@ -62,7 +62,7 @@ def upcaster(
         check_schema_version("@upcaster", version)
 
     def mark(function: _Function) -> Upcaster:
-        if isinstance(function, (Upcaster, type)):
+        if isinstance(function, (Upcaster, type)) or not callable(function):
             raise DefinitionError(f"@upcaster marks a function, and each with one step, not {function!r}")
         return Upcaster(function, EventType(name, from_version), EventType(target, to_version))
 
@@ -82,7 +82,7 @@ def chain_upcasters(
     return chains
 
 
-def read_upcast(form: Form, steps: Iterable[Upcaster], text: str) -> Any:
+def read_upcast(form: Form, steps: Sequence[Upcaster], text: str) -> Any:
     """Read old data as a value of `form`; raises `Misfit`."""
     data = parse(text, on_repeated=_refuse_repeated)
     if type(data) is not dict:
@@ -97,10 +97,12 @@ def read_upcast(form: Form, steps: Iterable[Upcaster], text: str) -> Any:
     try:
         return form.load(data)
     except Misfit as misfit:
-        raise Misfit(f"{misfit.reason}; so its upcasters have left the stored data", misfit.path) from misfit
+        raise Misfit(f"{misfit.reason} (after {steps[-1]})", misfit.path) from misfit
 
 
 def _by_source(upcasters: Iterable[Upcaster], classes: Mapping[str, int]) -> dict[EventType, Upcaster]:
+    if isinstance(upcasters, Upcaster) or not isinstance(upcasters, Iterable):
+        raise DefinitionError(f"upcasters come in a list, upcasters=[…], not {upcasters!r}")
     steps: dict[EventType, Upcaster] = {}
     for step in upcasters:
         if not isinstance(step, Upcaster):
@@ -120,11 +122,12 @@ def _by_source(upcasters: Iterable[Upcaster], classes: Mapping[str, int]) -> dic
 def _follow(
     source: EventType, steps: Mapping[EventType, Upcaster], classes: Mapping[str, int]
 ) -> tuple[EventType, tuple[Upcaster, ...]]:
-    at, chain = source, list[Upcaster]()
+    at, chain, seen = source, list[Upcaster](), set[EventType]()
     while at in steps:
+        seen.add(at)
         chain.append(steps[at])
         at = steps[at].target
-        if at in {step.source for step in chain}:
+        if at in seen:
             raise DefinitionError(f"the upcasters go round in a circle: from {at} back to it")
     today = classes.get(at.name)
     if today is None:
