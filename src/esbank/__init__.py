@@ -8,6 +8,7 @@ from esbank._context import context
 from esbank.aggregate import Aggregate, applies, handles
 from esbank.codec import EventCodec, EventRegistry, Upcaster, upcaster
 from esbank.errors import (
+    AlreadyRunning,
     CheckpointError,
     CommandIdReused,
     ConcurrencyError,
@@ -17,6 +18,7 @@ from esbank.errors import (
     EventDecodingError,
     EventEncodingError,
     NewerSchemaVersion,
+    NoDigests,
     ProjectionError,
     StorageError,
     StoreClosed,
@@ -28,13 +30,22 @@ from esbank.errors import (
     VersionNotFound,
 )
 from esbank.events import EventEnvelope, event
-from esbank.projection import ProjectionRunner, Projector, projects
+from esbank.projection import (
+    ProjectionRunner,
+    Projector,
+    ProjectorState,
+    ProjectorStatus,
+    Retry,
+    projects,
+    side_effects,
+)
 from esbank.repository import Executed, Loaded, Repository
 from esbank.snapshots import ByHand, EveryNEvents, NoSnapshots, OnEvents, SnapshotPolicy
 from esbank.store import EventStore, Metadata
 
 __all__ = [
     "Aggregate",
+    "AlreadyRunning",
     "ByHand",
     "CheckpointError",
     "CommandIdReused",
@@ -53,12 +64,16 @@ __all__ = [
     "Loaded",
     "Metadata",
     "NewerSchemaVersion",
+    "NoDigests",
     "NoSnapshots",
     "OnEvents",
     "ProjectionError",
     "ProjectionRunner",
     "Projector",
+    "ProjectorState",
+    "ProjectorStatus",
     "Repository",
+    "Retry",
     "SnapshotPolicy",
     "StorageError",
     "StoreClosed",
@@ -74,5 +89,6 @@ __all__ = [
     "event",
     "handles",
     "projects",
+    "side_effects",
     "upcaster",
 ]

@@ -19,6 +19,7 @@ parsing text::
     ├── ProjectionError            a projector failed at an event
     ├── NoDigests                  the store keeps no digests, so there is nothing to verify
     ├── CheckpointError            a checkpoint does not belong to the events at hand
+    ├── AlreadyRunning             another runner follows the log for this projector
     └── StorageError               the database refused or failed
         ├── StoreClosed            the store was closed before this call
         └── UnknownOutcome         a commit failed: the write may or may not have happened
@@ -252,6 +253,19 @@ class CheckpointError(EsbankError):
 
     def __str__(self) -> str:
         return f"projector {self.projector!r}: {self.problem}"
+
+
+@define(eq=False, slots=False)
+class AlreadyRunning(EsbankError):
+    """Another runner, in this process or another one, follows the log for this projector."""
+
+    projector: str
+
+    def __str__(self) -> str:
+        return (
+            f"projector {self.projector!r} is being run already, in this process or in another one. "
+            "One runner is enough; stop the other one first, or let it go on."
+        )
 
 
 @define(eq=False, slots=False)

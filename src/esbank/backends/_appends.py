@@ -29,6 +29,7 @@ __all__ = [
     "check_correlation_id",
     "check_expectations",
     "check_filter",
+    "check_filters",
     "check_read",
     "check_stream",
     "concerned",
@@ -89,6 +90,13 @@ def check_filter(wanted: object) -> None:
     """Refuse one text where several are meant, because it would be taken letter by letter."""
     if isinstance(wanted, str):
         raise TypeError(f"give categories and types as several, as in ({wanted!r},)")
+
+
+def check_filters(after: int | None, categories: object, types: object) -> None:
+    """Refuse what `check_filter` and `check_read` refuse, for whoever reads on and on."""
+    check_read(after=0 if after is None else after)
+    check_filter(categories)
+    check_filter(types)
 
 
 def check_read(*, after: int = 0, up_to: int | None = None, limit: int | None = None) -> None:

@@ -54,6 +54,9 @@ class Database:
         self._readers: deque[Connection] = deque()
         self._reading = 0
         self._no_reader = threading.Condition()
+        self._watcher: Connection | None = None
+        self._changes = 0
+        self._changed = threading.Condition()
         _open_databases.add(self)
 
     @contextmanager
@@ -68,6 +71,9 @@ class Database:
                 connection.rows("BEGIN IMMEDIATE")
                 yield connection
                 self._commit(connection)
+                with self._changed:
+                    self._changes += 1
+                    self._changed.notify_all()
             finally:
                 if connection is self._writer:
                     self._writing_thread = None
@@ -118,12 +124,29 @@ class Database:
             if is_counted:
                 self._return(connection)
 
+    def changes(self) -> tuple[int, int]:
+        """Return something that differs from what it was before whenever somebody has committed, in any process."""
+        mine = self._changes
+        with self._no_reader:
+            self.check_open()
+            if self._watcher is None:
+                self._watcher = self._connect()
+            ((others,),) = self._watcher.rows("PRAGMA data_version")
+        return mine, others
+
+    def wait_for_change(self, since: tuple[int, int], timeout: float) -> None:
+        """Wait until this process has committed something since, at most `timeout` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._changes != since[0], timeout)
+
     def close(self) -> None:
         """Close all connections, once writers have finished."""
         self.check_not_writing()
         with self._write_lock, self._no_reader:
             self._closed = True
             self._close_connections()
+        with self._changed:
+            self._changed.notify_all()
 
     def check_open(self) -> None:
         """Raise ``StoreClosed`` once `close` was called."""
@@ -164,11 +187,14 @@ class Database:
     def after_fork(self, *, in_child: bool) -> None:
         """Let everybody go on, but for a child that was forked inside a transaction: that is the parent's."""
         self.release()
+        if in_child:
+            # Whoever was about to wait for it is not in the child to release it.
+            self._changed = threading.Condition()
         if in_child and self._writing_thread is not None:
             self._lost_in_fork = True
             # Never closed, because closing it would roll back what the parent is still writing.
-            _inherited.append((self._writer, self._readers))
-            self._writer = None
+            _inherited.append((self._writer, self._readers, self._watcher))
+            self._writer = self._watcher = None
 
     def _writer_connection(self) -> Connection:
         self.check_open()
@@ -198,6 +224,9 @@ class Database:
     def _close_connections(self) -> None:
         while self._readers:
             self._readers.pop().close()
+        if self._watcher is not None:
+            self._watcher.close()
+            self._watcher = None
         if self._writer is not None:
             self._writer.close()
             self._writer = None

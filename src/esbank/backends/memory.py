@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Self
 from uuid import UUID, uuid4
 
@@ -16,6 +16,7 @@ from esbank.backends._appends import (
     check_correlation_id,
     check_expectations,
     check_filter,
+    check_filters,
     check_read,
     check_stream,
     concerned,
@@ -25,12 +26,15 @@ from esbank.backends._appends import (
     results,
     write_metadata,
 )
-from esbank.backends._sqlite_connection import Connection
+from esbank.backends._claims import claim_in_process
+from esbank.backends._sqlite_connection import Connection, SQLiteTransaction
 from esbank.backends._sqlite_database import Database
 from esbank.errors import DuplicateEvent, StoreClosed, StreamNotFound
 from esbank.store import (
     AppendResult,
+    EventStore,
     ExpectedVersion,
+    InlineHandler,
     NewEvent,
     Rows,
     Snapshot,
@@ -39,6 +43,7 @@ from esbank.store import (
     StreamAppend,
     StreamCondition,
     StreamId,
+    Subscription,
     Transaction,
     digest_chain,
 )
@@ -56,13 +61,23 @@ class MemoryEventStore:
     """An ``EventStore`` that keeps everything in this process's memory; views are in an in-memory SQLite.
 
     It takes the same JSON text as any other store, so what passes in a test can be stored. `digests` says whether each
-    event is sealed by one; `clock` tells the time in nanoseconds since 1970, for tests that need to choose it.
+    event is sealed by one; each handler in `inline` changes its tables with every append, as in ``SQLiteEventStore``;
+    `clock` tells the time in nanoseconds since 1970, for tests that need to choose it.
     """
 
-    def __init__(self, *, digests: bool = True, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        *,
+        digests: bool = True,
+        inline: Sequence[InlineHandler] = (),
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._has_digests = digests
         self._clock = clock
-        self._lock = threading.Lock()
+        # Taken again by whoever reads inside an append.
+        self._lock = threading.RLock()
+        self._appended = threading.Condition(self._lock)
+        self._claims: set[str] = set()
         self._identity = uuid4().hex
         self._log: list[StoredEvent] = []
         self._recorded_at = 0
@@ -78,6 +93,10 @@ class MemoryEventStore:
             is_in_memory=True,
         )
         self._closed = False
+        self._inline = tuple(inline)
+        if self._inline:
+            with self._inline_transaction() as transaction:
+                self._tell_inline(transaction, ())
 
     @property
     def identity(self) -> str:
@@ -97,13 +116,18 @@ class MemoryEventStore:
         """Store several streams' events at once, all or nothing, if all expectations and `conditions` hold."""
         check_appends(appends, conditions)
         self._views.check_not_writing()
-        with self._lock:
+        # The views' lock comes first, as it does for whoever reads events inside a transaction on views.
+        with self._inline_transaction() as transaction, self._lock:
             self._check_open()
             first = self._find_repeat(appends)
             if first is not None:
                 return first
             check_expectations(concerned(appends, conditions), self._version)
-            return results(appends, self._record(appends))
+            numbered, recorded_at = self._number(appends)
+            stored = [event for event, _ in numbered]
+            self._tell_inline(transaction, stored)
+            self._keep(numbered, recorded_at)
+            return results(appends, stored)
 
     def read(
         self,
@@ -148,6 +172,32 @@ class MemoryEventStore:
         with self._lock:
             self._check_open()
             return iter(self._by_correlation.get(correlation_id, [])[:])
+
+    def subscribe(
+        self,
+        *,
+        after: int | None = None,
+        categories: Iterable[str] | None = None,
+        types: Iterable[str] | None = None,
+    ) -> Subscription:
+        """Read as `read_all` does, and at the end of the log wait for more; ends when it or the store is closed."""
+        check_filters(after, categories, types)
+        self._check_open()
+        return Subscription(self, after=after, categories=categories, types=types)
+
+    def wait(self, *, after: int | None, timeout: float) -> bool:
+        """Wait until there is an event after a position, at most `timeout` seconds; tell whether there is one."""
+        check_read(after=after or 0)
+        with self._appended:
+            self._appended.wait_for(lambda: self._closed or len(self._log) > (after or 0), timeout)
+            self._check_open()
+            return len(self._log) > (after or 0)
+
+    def count(self, *, after: int | None = None) -> int:
+        """Count the events after a position."""
+        check_read(after=after or 0)
+        self._check_open()
+        return max(0, len(self._log) - (after or 0))
 
     def find(self, stream: StreamId, event_id: UUID) -> StoredEvent | None:
         """Return the event of `stream` that has this id, if there is one."""
@@ -196,11 +246,16 @@ class MemoryEventStore:
         self._check_open()
         return self._views.query_in_turn(sql, parameters or {})
 
+    def claim(self, name: str) -> AbstractContextManager[None]:
+        """Hold a name for as long as the block lasts, so that nobody else can."""
+        return claim_in_process(self._claims, name)
+
     def close(self) -> None:
         """Forget everything."""
         self._views.close()  # waits for an open transaction, or refuses inside it
-        with self._lock:
+        with self._appended:
             self._closed = True
+            self._appended.notify_all()
 
     def __enter__(self) -> Self:
         return self
@@ -241,37 +296,56 @@ class MemoryEventStore:
             raise DuplicateEvent(stream, event.event_id)
         return None
 
-    def _record(self, appends: Sequence[StreamAppend]) -> list[StoredEvent]:
+    def _number(self, appends: Sequence[StreamAppend]) -> tuple[list[tuple[StoredEvent, str | None]], int]:
+        """Make what is to be stored, each event with its correlation id, and say when."""
         metadata = write_metadata(appends)
         recorded_at = max(self._clock() // 1000, self._recorded_at)
-        start = len(self._log)
-        stored: list[StoredEvent] = []
-        correlations: list[str | None] = []
+        numbered: list[tuple[StoredEvent, str | None]] = []
         for append in appends:
             known = self._streams.get(append.stream, _Stream()).events
             previous = known[-1].digest if known else None
-            numbered = number(
-                append,
-                metadata,
-                version=len(known),
-                position=start + len(stored),
-                recorded_at=recorded_at,
-                digest_next=digest_chain(append.stream, previous, recorded_at) if self._has_digests else None,
+            numbered += (
+                (StoredEvent(append.stream, *columns), correlation_id)
+                for columns, correlation_id in number(
+                    append,
+                    metadata,
+                    version=len(known),
+                    position=len(self._log) + len(numbered),
+                    recorded_at=recorded_at,
+                    digest_next=digest_chain(append.stream, previous, recorded_at) if self._has_digests else None,
+                )
             )
-            for columns, correlation_id in numbered:
-                stored.append(StoredEvent(append.stream, *columns))
-                correlations.append(correlation_id)
-        # Nothing can fail from here on, so an append is stored whole or not at all.
+        return numbered, recorded_at
+
+    def _keep(self, numbered: Sequence[tuple[StoredEvent, str | None]], recorded_at: int) -> None:
+        """Store events; nothing can fail here, so an append is stored whole or not at all."""
         self._recorded_at = recorded_at
-        for event, correlation_id in zip(stored, correlations, strict=True):
+        self._first_of_append += [len(self._log)] * len(numbered)
+        for event, correlation_id in numbered:
             stream = self._streams.setdefault(event.stream, _Stream())
             stream.events.append(event)
             stream.by_id[event.event_id] = event
             if correlation_id is not None:
                 self._by_correlation.setdefault(correlation_id, []).append(event)
-        self._first_of_append += [start] * len(stored)
-        self._log += stored
-        return stored
+            self._log.append(event)
+        self._appended.notify_all()
+
+    @contextmanager
+    def _inline_transaction(self) -> Generator[_AppendTransaction | None]:
+        if not self._inline:
+            yield None
+            return
+        with self._views.write() as connection:
+            transaction = _AppendTransaction(connection, self)
+            try:
+                yield transaction
+            finally:
+                transaction.end()
+
+    def _tell_inline(self, transaction: _AppendTransaction | None, stored: Sequence[StoredEvent]) -> None:
+        if transaction is not None:
+            for handler in self._inline:
+                handler.on_append(transaction, stored)
 
     def _follow(
         self, position: int, categories: frozenset[str] | None, types: frozenset[str] | None, limit: int | None
@@ -287,3 +361,16 @@ class MemoryEventStore:
                 continue
             returned += 1
             yield event
+
+
+class _AppendTransaction(SQLiteTransaction):
+    """The transaction of an append, for inline handlers."""
+
+    def __init__(self, connection: Connection, store: MemoryEventStore) -> None:
+        super().__init__(connection, repr(store))
+        self._event_store = store
+
+    @property
+    def store(self) -> EventStore:
+        """The store that is appended to."""
+        return self._event_store

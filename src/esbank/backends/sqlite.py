@@ -17,13 +17,15 @@ from esbank.backends._appends import (
     check_correlation_id,
     check_expectations,
     check_filter,
+    check_filters,
     check_read,
     check_stream,
     concerned,
     results,
     write_metadata,
 )
-from esbank.backends._sqlite_connection import Connection, ConstraintError
+from esbank.backends._claims import claim
+from esbank.backends._sqlite_connection import Connection, ConstraintError, SQLiteTransaction
 from esbank.backends._sqlite_database import Database, fork_lock
 from esbank.backends._sqlite_events import (
     FIND,
@@ -40,7 +42,9 @@ from esbank.backends._sqlite_schema import NO_STORE, has_digests, migrate
 from esbank.errors import ConcurrencyError, StorageError, StreamNotFound
 from esbank.store import (
     AppendResult,
+    EventStore,
     ExpectedVersion,
+    InlineHandler,
     NewEvent,
     Rows,
     Snapshot,
@@ -49,12 +53,15 @@ from esbank.store import (
     StreamAppend,
     StreamCondition,
     StreamId,
+    Subscription,
     Transaction,
 )
 
 __all__ = ["SQLiteEventStore"]
 
 _PAGE: Final = 1000
+# How long another process's append may go unnoticed, in seconds. To look costs some microseconds.
+_GLANCE: Final = 0.03
 
 
 class SQLiteEventStore:
@@ -69,6 +76,9 @@ class SQLiteEventStore:
     Each event is sealed by a digest (``python -m esbank verify``), unless the file was made with ``digests=False``; one
     that exists stays as it was made.
 
+    Each handler in `inline`, such as a ``Projector``, changes its tables in the transaction of every append: a read
+    right after a command sees its effects, and a handler that fails undoes the append.
+
     `busy_timeout` is how many seconds to wait for another process's write; `clock` tells the time in nanoseconds since
     1970. Raises ``StorageError`` when the file cannot be used, and says what to do about it.
     """
@@ -80,6 +90,7 @@ class SQLiteEventStore:
         create: bool = True,
         durability: Literal["full", "normal"] = "full",
         digests: bool = True,
+        inline: Sequence[InlineHandler] = (),
         busy_timeout: float = 30.0,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -87,7 +98,7 @@ class SQLiteEventStore:
         if self._path in {"", ":memory:"}:
             raise ValueError(f"a path is needed, not {self._path!r}; for a store in memory take MemoryEventStore()")
         # Connections are opened when they are needed, and by then the working directory may be another one.
-        file = str(Path(self._path).absolute())
+        file = self._file = str(Path(self._path).absolute())
         if busy_timeout < 0:
             raise ValueError(f"busy_timeout is a number of seconds from 0, not {busy_timeout!r}")
         if durability not in {"full", "normal"}:
@@ -102,6 +113,9 @@ class SQLiteEventStore:
             connect=lambda: Connection(file, timeout=busy_timeout, name=name),
             prepare_writer=lambda writer: _set_durability(writer, durability),
         )
+        self._inline = tuple(inline)
+        if self._inline:
+            self._open_inline()
 
     @property
     def identity(self) -> str:
@@ -140,6 +154,7 @@ class SQLiteEventStore:
                     now=self._clock() // 1000,
                     has_digests=self._has_digests,
                 )
+                self._tell_inline(connection, stored)
                 return results(appends, stored)
         except ConstraintError:
             # An id is taken: by a repeat of what was stored, which succeeds, or by something else, which does not.
@@ -191,6 +206,41 @@ class SQLiteEventStore:
         self._database.check_open()
         sql = f"{READ_ALL} AND e.correlation_id = ? ORDER BY e.position LIMIT ?"
         return self._log_pages(sql, [correlation_id], 0, MOST)
+
+    def subscribe(
+        self,
+        *,
+        after: int | None = None,
+        categories: Iterable[str] | None = None,
+        types: Iterable[str] | None = None,
+    ) -> Subscription:
+        """Read as `read_all` does, and at the end of the log wait for more; ends when it or the store is closed."""
+        check_filters(after, categories, types)
+        self._database.check_open()
+        return Subscription(self, after=after, categories=categories, types=types)
+
+    def wait(self, *, after: int | None, timeout: float) -> bool:
+        """Wait until there is an event after a position, at most `timeout` seconds; tell whether there is one."""
+        check_read(after=after or 0)
+        deadline = time.monotonic() + timeout
+        seen: tuple[int, int] | None = None
+        while True:
+            changes = self._database.changes()
+            if changes != seen:
+                seen = changes
+                if (self.head() or 0) > (after or 0):
+                    return True
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            self._database.wait_for_change(changes, min(left, _GLANCE))
+
+    def count(self, *, after: int | None = None) -> int:
+        """Count the events after a position."""
+        check_read(after=after or 0)
+        with self._database.read() as connection:
+            ((count,),) = connection.rows("SELECT count(*) FROM esbank_events WHERE position > ?", (after or 0,))
+        return int(count)
 
     def find(self, stream: StreamId, event_id: UUID) -> StoredEvent | None:
         """Return the event of `stream` that has this id, if there is one."""
@@ -248,6 +298,10 @@ class SQLiteEventStore:
         """Read what is committed, without waiting for a writer."""
         return self._database.query(sql, parameters or {})
 
+    def claim(self, name: str) -> AbstractContextManager[None]:
+        """Hold a name for as long as the block lasts, so that nobody else can, in any process."""
+        return claim(f"{self._file}-claims", name)
+
     def close(self) -> None:
         """Let go of the file. May be called again; every other call then raises ``StoreClosed``."""
         self._database.close()
@@ -266,6 +320,24 @@ class SQLiteEventStore:
 
     def __repr__(self) -> str:
         return f"SQLiteEventStore({self._path!r})"
+
+    def _open_inline(self) -> None:
+        try:
+            with self._database.write() as connection:
+                self._tell_inline(connection, ())
+        except BaseException:
+            self._database.close()
+            raise
+
+    def _tell_inline(self, connection: Connection, stored: Sequence[StoredEvent]) -> None:
+        if not self._inline:
+            return
+        transaction = _AppendTransaction(connection, self)
+        try:
+            for handler in self._inline:
+                handler.on_append(transaction, stored)
+        finally:
+            transaction.end()
 
     def _pages(self, stream: StreamId, after: int, up_to: int, left: int, *, backwards: bool) -> Iterator[StoredEvent]:
         sql = READ_BACKWARDS if backwards else READ_FORWARDS
@@ -310,6 +382,19 @@ class SQLiteEventStore:
             if len(rows) < _PAGE:
                 return
             after = rows[-1][0]
+
+
+class _AppendTransaction(SQLiteTransaction):
+    """The transaction of an append, for inline handlers."""
+
+    def __init__(self, connection: Connection, store: SQLiteEventStore) -> None:
+        super().__init__(connection, repr(store))
+        self._event_store = store
+
+    @property
+    def store(self) -> EventStore:
+        """The store that is appended to."""
+        return self._event_store
 
 
 def _or_most(bound: int | None) -> int:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
-from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from cyclopts import App, Parameter
 
 from esbank._schema_lock import SchemaChange, compare_schemas, registry_of, write_schemas
+from esbank.cli._targets import load_target
 from esbank.cli._terminal import say
 from esbank.codec import EventRegistry
 
@@ -55,19 +54,7 @@ def check(file: LockFile, /, *targets: Targets) -> int:
 def _registry(targets: Sequence[str]) -> EventRegistry:
     if not targets:
         raise ValueError("name what has the events, as in esbank.bank:BankAccount")
-    return registry_of(map(_load, targets))
-
-
-def _load(target: str) -> Any:  # noqa: ANN401 - whatever the name stands for
-    module, separator, name = target.partition(":")
-    if not separator or not module or not name:
-        raise ValueError(f"{target!r} is no target: write module:name, as in esbank.bank:BankAccount")
-    try:
-        return reduce(getattr, name.split("."), import_module(module))
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{target}: {error}; run the command where the module can be imported") from error
-    except AttributeError as error:
-        raise ValueError(f"{target}: {error}") from error
+    return registry_of(map(load_target, targets))
 
 
 def _show(changes: Sequence[SchemaChange]) -> None:

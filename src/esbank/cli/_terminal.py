@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+from typing_extensions import override
 
-__all__ = ["complain", "progress_bar", "say"]
+__all__ = ["complain", "progress_bar", "say", "show_table"]
 
 _output: Final = Console(highlight=False, markup=False, soft_wrap=True)
 _errors: Final = Console(highlight=False, markup=False, soft_wrap=True, stderr=True)
@@ -23,14 +27,31 @@ def complain(text: str) -> None:
     _errors.print(text, style="red")
 
 
+def show_table(titles: Sequence[str], rows: Sequence[tuple[Sequence[str], str]]) -> None:
+    """Write a table; each row comes with its style."""
+    table = Table(*titles, box=None, pad_edge=False)
+    for cells, style in rows:
+        table.add_row(*cells, style=style)
+    _output.print(table)
+
+
 def progress_bar() -> Progress:
     """Make a progress bar, which shows where a person looks on."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        _Rate(),
         TimeRemainingColumn(),
         console=_errors,
         transient=True,
         disable=not _errors.is_terminal,
     )
+
+
+class _Rate(ProgressColumn):
+    """How many a second."""
+
+    @override
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.0f}/s")

@@ -9,7 +9,9 @@ from esbank.store._digests import DigestNext, digest_chain, event_digest
 from esbank.store._events import NO_METADATA, Metadata, NewEvent, StoredEvent, microseconds, new_event_id
 from esbank.store._protocols import (
     AppendResult,
+    AppendTransaction,
     EventStore,
+    InlineHandler,
     Rows,
     Snapshot,
     SnapshotStore,
@@ -28,6 +30,7 @@ from esbank.store._streams import (
     check_expectation,
     is_expected,
 )
+from esbank.store._subscriptions import Subscription
 
 __all__ = [
     "ANY_VERSION",
@@ -35,9 +38,11 @@ __all__ = [
     "NO_STREAM",
     "STREAM_EXISTS",
     "AppendResult",
+    "AppendTransaction",
     "DigestNext",
     "EventStore",
     "ExpectedVersion",
+    "InlineHandler",
     "Metadata",
     "NewEvent",
     "Rows",
@@ -48,6 +53,7 @@ __all__ = [
     "StreamAppend",
     "StreamCondition",
     "StreamId",
+    "Subscription",
     "Transaction",
     "ViewStore",
     "check_expectation",

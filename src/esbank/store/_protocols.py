@@ -11,10 +11,13 @@ from attrs import field, frozen
 
 from esbank.store._events import NewEvent, StoredEvent
 from esbank.store._streams import ExpectedVersion, StreamId
+from esbank.store._subscriptions import Subscription
 
 __all__ = [
     "AppendResult",
+    "AppendTransaction",
     "EventStore",
+    "InlineHandler",
     "Rows",
     "Snapshot",
     "SnapshotStore",
@@ -148,6 +151,27 @@ class EventStore(Protocol):
         """Read the events of one conversation, whatever their streams, in position order, in pages."""
         ...
 
+    def subscribe(
+        self,
+        *,
+        after: int | None = None,
+        categories: Iterable[str] | None = None,
+        types: Iterable[str] | None = None,
+    ) -> Subscription:
+        """Read as `read_all` does, and at the end of the log wait for more; ends when it or the store is closed."""
+        ...
+
+    def wait(self, *, after: int | None, timeout: float) -> bool:
+        """Wait until there is an event after a position, at most `timeout` seconds; tell whether there is one.
+
+        An append by this process is noticed at once, one by another process within a twentieth of a second.
+        """
+        ...
+
+    def count(self, *, after: int | None = None) -> int:
+        """Count the events after a position."""
+        ...
+
     def find(self, stream: StreamId, event_id: UUID) -> StoredEvent | None:
         """Return the event of `stream` that has this id, if there is one."""
         ...
@@ -208,6 +232,26 @@ class Transaction(Protocol):
         ...
 
 
+class AppendTransaction(Transaction, Protocol):
+    """The transaction of an append, while it is open."""
+
+    @property
+    def store(self) -> EventStore:
+        """The store that is appended to. What it reads is what was committed before this append."""
+        ...
+
+
+class InlineHandler(Protocol):
+    """Changes tables in the very transaction that appends events, such as a projector does for an inline view."""
+
+    def on_append(self, tx: AppendTransaction, events: Sequence[StoredEvent], /) -> None:
+        """Take the events that are being appended; none when the store is opened.
+
+        Whatever it raises undoes the append.
+        """
+        ...
+
+
 @runtime_checkable
 class ViewStore(Protocol):
     """The optional capability to keep views: tables that change together with the checkpoint of their projector."""
@@ -220,5 +264,13 @@ class ViewStore(Protocol):
         """Read what is committed, beside any open transaction.
 
         A store in memory may wait until the transaction ends, and raises ``StorageError`` when asked inside it.
+        """
+        ...
+
+    def claim(self, name: str) -> AbstractContextManager[None]:
+        """Hold a name for as long as the block lasts, so that nobody else can, in any process.
+
+        A name is free again as soon as its holder is gone, however that came. Raises ``AlreadyRunning`` when somebody
+        else holds it.
         """
         ...

@@ -1,0 +1,59 @@
+"""Side effects: what a projector tells the world, at least once, outside of any transaction."""
+
+from __future__ import annotations
+
+from esbank.codec import EventCodec
+from esbank.errors import AlreadyRunning
+from esbank.projection._follower import PAGE, Follower, Page
+from esbank.store import StoredEvent, ViewStore
+
+__all__ = ["cause_side_effects"]
+
+
+def cause_side_effects(follower: Follower, views: ViewStore, codec: EventCodec) -> None:
+    """Tell the world of the events that are in the view and that it was not told of yet.
+
+    After each of them the place is kept, so that a crash repeats one at most. If somebody else is at it, they are left
+    to it. Raises ``ProjectionError`` when a method fails.
+    """
+    if not follower.projector.effect_classes():
+        return
+    try:
+        with views.claim(f"{follower.name} side effects"):
+            _cause(follower, views, codec)
+    except AlreadyRunning:
+        return
+
+
+def _cause(follower: Follower, views: ViewStore, codec: EventCodec) -> None:
+    view = follower.view
+    checkpoint = view.checkpoint(views.query)
+    if checkpoint is None or checkpoint.position is None:
+        return
+    position = view.effects_position(views.query) or 0
+    while position < checkpoint.position:
+        page = Page(codec, list(follower.store.read_all(after=position, limit=PAGE)))
+        skipped = view.skipped(views.query, position)
+        for stored in page.events:
+            if stored.position <= checkpoint.position and stored.position not in skipped:
+                _cause_of(follower, views, page, stored)
+        position = min(page.events[-1].position, checkpoint.position)
+        _keep(follower, views, position)
+
+
+def _cause_of(follower: Follower, views: ViewStore, page: Page, stored: StoredEvent) -> None:
+    if not follower.takes(stored):
+        return
+    try:
+        envelope = page.envelope(stored)
+        if type(envelope.event) not in follower.projector.effect_classes():
+            return
+        follower.projector.cause_side_effects(envelope)
+    except Exception as error:
+        raise follower.failed_at(stored) from error
+    _keep(follower, views, stored.position)
+
+
+def _keep(follower: Follower, views: ViewStore, position: int) -> None:
+    with views.view_transaction() as tx:
+        follower.view.save_effects_position(tx, position)

@@ -1,0 +1,50 @@
+"""A view that changes in the transaction of each append."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from esbank.codec import EventCodec, EventRegistry
+from esbank.projection._follower import PAGE, Follower, Page
+from esbank.projection._views import Checkpoint
+from esbank.store import AppendTransaction, StoredEvent
+
+if TYPE_CHECKING:
+    from esbank.projection._projector import Projector
+
+__all__ = ["InlineView"]
+
+
+class InlineView:
+    """Moves the view of one projector with the appends to a store.
+
+    Whoever opens the store without the projector appends past its view. The checkpoint shows that, and the next append
+    takes what is missing first.
+    """
+
+    def __init__(self, projector: Projector) -> None:
+        self._projector = projector
+        self._codec = EventCodec(projector.registry or EventRegistry(type(projector)))
+        self._follower: Follower | None = None
+
+    def on_append(self, tx: AppendTransaction, events: Sequence[StoredEvent]) -> None:
+        """Take the events that are being appended; without any, make the view and check it."""
+        follower = self._follower
+        if follower is None or follower.store is not tx.store:
+            follower = self._follower = Follower(tx.store, self._codec, self._projector)
+        if not events:
+            checkpoint = follower.open(tx, follower.view)
+            follower.check(checkpoint)
+        else:
+            checkpoint = follower.committed(tx, follower.view)
+        self._catch_up(tx, follower, checkpoint)
+        if events:
+            follower.handle(tx, follower.view, Page(self._codec, events))
+
+    def _catch_up(self, tx: AppendTransaction, follower: Follower, checkpoint: Checkpoint) -> None:
+        """Take what was appended without the projector."""
+        head = tx.store.head() or 0
+        while (checkpoint.position or 0) < head:
+            missing = list(tx.store.read_all(after=checkpoint.position, limit=PAGE))
+            checkpoint = follower.handle(tx, follower.view, Page(self._codec, missing))

@@ -1,0 +1,68 @@
+"""Views made anew beside the old ones, which readers keep until the new ones take their place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from esbank.codec import EventCodec
+from esbank.errors import CheckpointError, ProjectionError
+from esbank.projection._follower import PAGE, Follower, Page, follow
+from esbank.projection._views import Checkpoint
+from esbank.store import EventStore, ViewStore
+
+__all__ = ["rebuild_views"]
+
+
+def rebuild_views(
+    store: EventStore,
+    views: ViewStore,
+    codec: EventCodec,
+    followers: Collection[Follower],
+    *,
+    resume: bool,
+    progress: Callable[[int, int], None] | None,
+) -> dict[Follower, ProjectionError | CheckpointError]:
+    """Fill the shadow tables of followers from one read of the log, and let them take over; return what failed."""
+    checkpoints = {follower: _begin(views, follower, resume=resume) for follower in followers}
+    failures = follow(
+        store,
+        codec,
+        checkpoints,
+        lambda follower, checkpoint, page: follower.advance(views, follower.view.shadow(), checkpoint, page),
+        progress=progress,
+    )
+    for follower, checkpoint in checkpoints.items():
+        try:
+            if follower not in failures:
+                _finish(store, views, codec, follower, checkpoint)
+        except (ProjectionError, CheckpointError) as error:
+            failures[follower] = error
+        if isinstance(failures.get(follower), ProjectionError):
+            with views.view_transaction() as tx:
+                follower.view.shadow().drop(tx)
+    return failures
+
+
+def _begin(views: ViewStore, follower: Follower, *, resume: bool) -> Checkpoint:
+    # Begun first, so that nothing but a table of this projector is ever dropped.
+    with views.view_transaction() as tx:
+        follower.open(tx, follower.view)
+    shadow = follower.view.shadow()
+    with views.view_transaction() as tx:
+        begun = shadow.checkpoint(tx.execute)
+        if not resume or begun is None or not follower.may_go_on(begun):
+            shadow.drop(tx)
+        return follower.open(tx, shadow)
+
+
+def _finish(store: EventStore, views: ViewStore, codec: EventCodec, follower: Follower, checkpoint: Checkpoint) -> None:
+    view, shadow = follower.view, follower.view.shadow()
+    with views.view_transaction() as tx:
+        if shadow.checkpoint(tx.execute) != checkpoint:
+            raise CheckpointError(follower.name, "another rebuild has begun meanwhile; let that one finish")
+        head = store.head() or 0
+        while (checkpoint.position or 0) < head:
+            page = Page(codec, list(store.read_all(after=checkpoint.position, limit=PAGE)))
+            checkpoint = follower.handle(tx, shadow, page)
+        with follower.making_tables():
+            view.take_over(tx, shadow, checkpoint)

@@ -1,0 +1,364 @@
+"""The runner: brings views up to date, keeps them so, rebuilds them, and says where they are."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+from typing import Final
+
+from attrs import define
+
+from esbank._context import in_context
+from esbank.codec import EventCodec, EventRegistry
+from esbank.errors import CheckpointError, DefinitionError, ProjectionError, StorageError
+from esbank.projection._effects import cause_side_effects
+from esbank.projection._follower import Follower, Page, follow
+from esbank.projection._projector import Projector
+from esbank.projection._rebuild import rebuild_views
+from esbank.projection._status import ProjectorState, ProjectorStatus
+from esbank.projection._views import Checkpoint, Failure, prepare
+from esbank.store import NO_METADATA, EventStore, StoredEvent, ViewStore
+
+__all__ = ["ProjectionRunner"]
+
+_BREATH: Final = 0.1
+_GLANCE: Final = 0.01
+_LONGEST_ERROR: Final = 2000
+
+
+class ProjectionRunner:
+    """Keeps the views of some projectors up to date with a store.
+
+    `views` is where the tables are, by default the event store's own database; `registry` names the events, by default
+    those that the projectors take. Raises ``DefinitionError`` when two projectors share a name or a table, or when
+    there is no place for views.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        projectors: Iterable[Projector],
+        *,
+        views: ViewStore | None = None,
+        registry: EventRegistry | None = None,
+    ) -> None:
+        if views is None:
+            if not isinstance(store, ViewStore):
+                raise DefinitionError(f"{store!r} keeps no views; name a store that does: ProjectionRunner(…, views=…)")
+            views = store
+        self._store = store
+        self._views = views
+        projectors = tuple(projectors)
+        _check_projectors(projectors)
+        self._codec = EventCodec(registry or _registry_of(projectors))
+        self._followers = {projector.name: Follower(store, self._codec, projector) for projector in projectors}
+        self._is_prepared = False
+        self._moved = threading.Condition()
+
+    @property
+    def views(self) -> ViewStore:
+        """Where the tables are."""
+        return self._views
+
+    def catch_up(self, *names: str) -> None:
+        """Bring the views of the projectors with these `names`, or all of them, to where the log ends now, and return.
+
+        May be called by several threads and processes at once. Raises ``ProjectionError`` when a projector fails; it
+        stays before that event, and the others go on to the end all the same. Raises ``CheckpointError`` when a view
+        does not belong to this store, or is out of date.
+        """
+        followers = self._named(names)
+        failures = self._catch_up(followers)
+        for follower, error in failures.items():
+            self._save_failure(follower, error, has_stopped=True)
+        _raise_first(followers, failures)
+
+    def run(self, stop: threading.Event | None = None, *, rebuild_outdated: bool = False) -> None:
+        """Keep all views up to date until `stop` is set.
+
+        A projector that fails stays before its event and is tried again as its `retry` says; then it stops, and the
+        others go on. It goes on after `resume`, after `skip`, or when it is run again. With `rebuild_outdated`, views
+        that other versions of the projectors have made are rebuilt first.
+
+        Raises ``AlreadyRunning`` when another runner, in any process, has one of the projectors, ``CheckpointError``
+        as `catch_up` does, and ``StorageError``.
+        """
+        stop = stop or threading.Event()
+        with ExitStack() as claims:
+            for name in self._followers:
+                claims.enter_context(self._views.claim(name))
+            if rebuild_outdated:
+                self._rebuild_outdated()
+            attempts = {follower: _Attempts() for follower in self._followers.values()}
+            while not stop.is_set():
+                head = self._store.head()
+                self._run_once(attempts)
+                self._rest(attempts, head, stop)
+
+    def wait_for(self, position: int, timeout: float = 5.0, *names: str) -> None:
+        """Wait until the views have the event at a position, such as ``AppendResult.position``.
+
+        That is how one reads one's own writes while a runner runs, here or in another process. Raises ``TimeoutError``
+        after so many seconds, and ``CheckpointError`` when a projector has stopped before that event.
+        """
+        deadline = time.monotonic() + timeout
+        for follower in self._named(names):
+            while (self._position(follower) or 0) < position:
+                failure = follower.view.failure(self._views.query)
+                if failure is not None and failure.has_stopped and failure.position <= position:
+                    raise CheckpointError(follower.name, f"it stopped at position {failure.position}: {failure.error}")
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError(
+                        f"projector {follower.name!r} has not come to position {position} within {timeout} seconds; "
+                        "see that a runner runs, and how far behind it is: status()"
+                    )
+                with self._moved:
+                    self._moved.wait(min(left, _GLANCE))
+
+    def status(self) -> list[ProjectorStatus]:
+        """Say where each projector is."""
+        self._prepare()
+        return [self._status(follower) for follower in self._followers.values()]
+
+    def resume(self, *names: str) -> None:
+        """Let the projectors with these `names`, or all of them, go on where they stopped: what failed was mended."""
+        self._prepare()
+        for follower in self._named(names):
+            with self._views.view_transaction() as tx:
+                follower.view.forget_failure(tx)
+
+    def skip(self, position: int, reason: str, *, projector: str | None = None, by: str | None = None) -> None:
+        """Let a projector pass over the event at a position, on purpose; it is kept who wanted that, and why.
+
+        The projector need not be named when there is but one. `by` is who, by default the actor of the ``context``.
+        The event stays skipped in rebuilds. Raises ``ValueError`` when there is no such event, when the projector does
+        not take it, and when it is not said who or why.
+        """
+        if projector is None and len(self._followers) > 1:
+            raise ValueError(f"say which projector is to skip it; there are {', '.join(self._followers)}")
+        (follower,) = self._named([projector] if projector is not None else [])
+        by = by or in_context(NO_METADATA).actor
+        if not by or not reason.strip():
+            raise ValueError("say who skips the event, and why: by=… and a reason")
+        event = self._event_at(position)
+        if not follower.takes(event):
+            raise ValueError(f"projector {follower.name!r} does not take the {event.type} at position {position}")
+        with self._views.view_transaction() as tx:
+            follower.open(tx, follower.view)
+            follower.view.skip(tx, event, reason=reason, by=by)
+            failure = follower.view.failure(tx.execute)
+            if failure is not None and failure.position == position:
+                follower.view.forget_failure(tx)
+
+    def rebuild(self, *names: str, resume: bool = False, progress: Callable[[int, int], None] | None = None) -> None:
+        """Make the views of the projectors with these `names` anew, or of all of them, from the first event.
+
+        Readers keep the old view, whole, until the new one takes its place in one step; appends and runners go on
+        meanwhile. With `resume`, a rebuild that was interrupted goes on where it was. `progress` is called with the
+        position reached and the last one. Raises ``ProjectionError`` when a projector fails; its old view then stays.
+        """
+        followers = self._named(names)
+        failures = rebuild_views(self._store, self._views, self._codec, followers, resume=resume, progress=progress)
+        _raise_first(followers, failures)
+
+    def _named(self, names: Sequence[str]) -> list[Follower]:
+        for name in names:
+            if name not in self._followers:
+                raise ValueError(f"no projector is named {name!r}; there are {', '.join(self._followers)}")
+        return [self._followers[name] for name in names or self._followers]
+
+    def _prepare(self) -> None:
+        if not self._is_prepared:
+            with self._views.view_transaction() as tx:
+                prepare(tx)
+            self._is_prepared = True
+
+    def _begin(self, follower: Follower) -> Checkpoint:
+        """Return a checkpoint, after making the tables where there are none and making sure that it fits."""
+        self._prepare()
+        checkpoint = follower.view.checkpoint(self._views.query)
+        if checkpoint is None:
+            with self._views.view_transaction() as tx:
+                checkpoint = follower.open(tx, follower.view)
+        follower.check(checkpoint)
+        return checkpoint
+
+    def _catch_up(self, followers: Iterable[Follower]) -> dict[Follower, _Failed]:
+        """Bring views to where the log ends now; return what failed."""
+        checkpoints: dict[Follower, Checkpoint] = {}
+        failures: dict[Follower, _Failed] = {}
+        for follower in followers:
+            try:
+                checkpoints[follower] = self._begin(follower)
+            except CheckpointError as error:
+                failures[follower] = error
+        failures |= follow(self._store, self._codec, checkpoints, self._advance)
+        for follower in checkpoints:
+            try:
+                if follower not in failures:
+                    cause_side_effects(follower, self._views, self._codec)
+            except ProjectionError as error:
+                failures[follower] = error
+        return failures
+
+    def _advance(self, follower: Follower, checkpoint: Checkpoint, page: Page) -> Checkpoint:
+        advanced = follower.advance(self._views, follower.view, checkpoint, page)
+        with self._moved:
+            self._moved.notify_all()
+        return advanced
+
+    def _save_failure(self, follower: Follower, error: _Failed, *, has_stopped: bool) -> None:
+        if not isinstance(error, ProjectionError):
+            return
+        cause = error.__cause__
+        text = f"{type(cause).__name__}: {cause}"[:_LONGEST_ERROR]
+        # What cannot be written down is raised or tried again all the same.
+        with suppress(StorageError), self._views.view_transaction() as tx:
+            follower.view.save_failure(tx, error.position, text, has_stopped=has_stopped)
+
+    def _rebuild_outdated(self) -> None:
+        self._prepare()
+        outdated = [status.projector for status in self.status() if status.state is ProjectorState.OUTDATED]
+        if outdated:
+            self.rebuild(*outdated)
+
+    def _run_once(self, attempts: Mapping[Follower, _Attempts]) -> None:
+        now = time.monotonic()
+        due = [follower for follower, attempt in attempts.items() if attempt.due_at <= now]
+        failures = self._catch_up(due)
+        for follower in due:
+            error = failures.get(follower)
+            if error is None:
+                attempts[follower].succeed()
+            elif isinstance(error, ProjectionError):
+                has_stopped = attempts[follower].fail(follower.projector)
+                self._save_failure(follower, error, has_stopped=has_stopped)
+            else:
+                raise error
+
+    def _rest(self, attempts: Mapping[Follower, _Attempts], head: int | None, stop: threading.Event) -> None:
+        """Wait until there is something to do: an event after `head`, a projector that is due, or the end."""
+        looked_at = time.monotonic()
+        while not stop.is_set():
+            if self._store.wait(after=head, timeout=_BREATH):
+                return
+            now = time.monotonic()
+            if any(attempt.count and attempt.due_at <= now for attempt in attempts.values()):
+                return
+            if now - looked_at > 1.0:
+                looked_at = now
+                self._revive(attempts)
+
+    def _revive(self, attempts: Mapping[Follower, _Attempts]) -> None:
+        """Go on with the projectors that somebody has told to, perhaps in another process."""
+        for follower, attempt in attempts.items():
+            if attempt.has_stopped and follower.view.failure(self._views.query) is None:
+                attempt.due_at = time.monotonic()
+
+    def _position(self, follower: Follower) -> int | None:
+        self._prepare()
+        checkpoint = follower.view.checkpoint(self._views.query)
+        return None if checkpoint is None else checkpoint.position
+
+    def _event_at(self, position: int) -> StoredEvent:
+        event = next(self._store.read_all(after=max(position - 1, 0), limit=1), None)
+        if event is None or event.position != position:
+            raise ValueError(f"there is no event at position {position}")
+        return event
+
+    def _status(self, follower: Follower) -> ProjectorStatus:
+        checkpoint = follower.view.checkpoint(self._views.query)
+        failure = follower.view.failure(self._views.query)
+        position = None if checkpoint is None else checkpoint.position
+        oldest = next(self._store.read_all(after=position, limit=1), None)
+        waiting = 0.0 if oldest is None else (datetime.now(UTC) - oldest.recorded_at).total_seconds()
+        behind = self._store.count(after=position)
+        return ProjectorStatus(
+            projector=follower.name,
+            state=_state(follower, checkpoint, failure, behind),
+            position=position,
+            head=self._store.head(),
+            behind=behind,
+            seconds_behind=max(0.0, waiting),
+            failed_position=None if failure is None else failure.position,
+            error=None if failure is None else failure.error,
+            skipped=len(follower.view.skipped(self._views.query)),
+        )
+
+
+_Failed = ProjectionError | CheckpointError
+
+
+@define
+class _Attempts:
+    """How often a follower has failed in a row, and when it is tried again."""
+
+    count: int = 0
+    due_at: float = 0.0
+
+    @property
+    def has_stopped(self) -> bool:
+        return self.due_at == float("inf")
+
+    def succeed(self) -> None:
+        self.count, self.due_at = 0, 0.0
+
+    def fail(self, projector: Projector) -> bool:
+        """Count a failure; tell whether it was the last attempt."""
+        self.count += 1
+        retry = projector.retry
+        if retry is None or self.count >= retry.attempts:
+            self.count, self.due_at = 0, float("inf")
+            return True
+        self.due_at = time.monotonic() + retry.delay_after(self.count)
+        return False
+
+
+def _state(follower: Follower, checkpoint: Checkpoint | None, failure: Failure | None, behind: int) -> ProjectorState:
+    if checkpoint is None:
+        return ProjectorState.NEW
+    if not follower.view.made(checkpoint):
+        return ProjectorState.OUTDATED
+    if failure is not None:
+        return ProjectorState.STOPPED if failure.has_stopped else ProjectorState.RETRYING
+    return ProjectorState.BEHIND if behind else ProjectorState.CURRENT
+
+
+def _raise_first(followers: Iterable[Follower], failures: Mapping[Follower, _Failed]) -> None:
+    in_order = [failures[follower] for follower in followers if follower in failures]
+    if in_order:
+        first, *others = in_order
+        for other in others:
+            first.add_note(f"Another projector failed as well: {other}")
+        raise first
+
+
+def _registry_of(projectors: Sequence[Projector]) -> EventRegistry:
+    """Take the registry that the projectors name, or make one of what they take."""
+    named = {id(projector.registry): projector.registry for projector in projectors if projector.registry is not None}
+    if not named:
+        return EventRegistry(*(type(projector) for projector in projectors))
+    if len(named) > 1 or any(projector.registry is None for projector in projectors):
+        raise DefinitionError("the projectors do not name one registry; give the runner one for all: registry=…")
+    (registry,) = named.values()
+    return registry
+
+
+def _check_projectors(projectors: Sequence[Projector]) -> None:
+    taken: dict[str, str] = {}
+    for projector in projectors:
+        if not isinstance(projector, Projector):
+            raise TypeError(f"a runner takes projectors, objects of their classes, not {projector!r}")
+        for name in {projector.name, *projector.tables}:
+            if name in taken:
+                raise DefinitionError(
+                    f"{type(projector).__name__} and {taken[name]} share the name {name!r}; give each its own"
+                )
+        taken |= dict.fromkeys({projector.name, *projector.tables}, type(projector).__name__)
+    for projector in projectors:
+        if not projector.event_classes():
+            raise DefinitionError(f"{projector.name} takes no events: mark a method of it with @projects(SomeEvent)")
