@@ -21,7 +21,7 @@ __all__ = ["app"]
 app: Final = App(
     name="projections",
     help="See where projectors are, run them, rebuild their views, skip an event.",
-    help_epilogue="Each command ends with where the projectors are, and exits with 1 when one has stopped or is out of date.",
+    help_epilogue="Each command shows where the projectors are, and exits with 1 if one has stopped or is out of date.",
 )
 
 Targets: TypeAlias = Annotated[
