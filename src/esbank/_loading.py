@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 from attrs import define
 
 from esbank.aggregate import Aggregate
-from esbank.codec import EventCodec, StateCodec
+from esbank.codec import EventCodec, Misfit, StateCodec
 from esbank.errors import DefinitionError
 from esbank.snapshots import NoSnapshots, SnapshotPolicy
 from esbank.store import EventStore, Snapshot, SnapshotStore, StoredEvent, StreamId
@@ -105,14 +105,21 @@ class Loader(Generic[A]):
     def take_snapshot(self, stream: StreamId, replayed: Replayed[A]) -> None:
         """Take a snapshot now, whatever the policy says.
 
-        Raises ``DefinitionError`` under ``NoSnapshots``, and whatever the store raises when it cannot keep it.
+        Raises ``DefinitionError`` under ``NoSnapshots`` or when a value does not fit its field's type, and whatever the
+        store raises when it cannot keep it.
         """
         if self._snapshots is None:
             raise DefinitionError(
                 "this repository uses no snapshots; make it with a policy, such as snapshots=ByHand()"
             )
         (last,) = self._store.read(stream, after=replayed.version - 1, up_to=replayed.version)
-        self._save(self._snapshots, replayed, last)
+        try:
+            self._save(self._snapshots, replayed, last)
+        except Misfit as misfit:
+            raise DefinitionError(
+                f"{stream}: no snapshot can be taken, its state does not fit {self._aggregate.__name__}: "
+                f"{misfit.path}: {misfit.reason}"
+            ) from misfit
 
     def _fold(self, replayed: Replayed[A], events: Iterable[StoredEvent]) -> None:
         decode, apply = self._codec.decode, replayed.state.apply

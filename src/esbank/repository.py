@@ -133,6 +133,8 @@ class Repository(Generic[A_co]):
             raise ValueError(f"a command_id is a str that is not empty, not {command_id!r}")
         if expected_version is not None:
             check_expectation(expected_version)
+        if metadata is not None and not isinstance(metadata, Metadata):
+            raise TypeError(f"metadata are given as Metadata(actor=...), not as {metadata!r:.60}")
         stream = self._aggregate.stream(key)
         metadata = in_context(metadata or NO_METADATA)
         stamp = None
@@ -197,8 +199,8 @@ class Repository(Generic[A_co]):
     def snapshot(self, key: str) -> int:
         """Take a snapshot of an aggregate as it is now, whatever the policy says; return its version.
 
-        Raises ``StreamNotFound``, ``DefinitionError`` when the repository was made with ``NoSnapshots``, and
-        ``StorageError`` when the store cannot keep it.
+        Raises ``StreamNotFound``, ``DefinitionError`` when the repository was made with ``NoSnapshots`` or the state
+        holds a value that does not fit its field's type, and ``StorageError`` when the store cannot keep it.
         """
         stream = self._aggregate.stream(key)
         with self._cache.turn(stream):

@@ -6,6 +6,7 @@ fingerprints of commands are made of the same forms.
 """
 
 from esbank.codec._codec import EventCodec
+from esbank.codec._forms import Misfit
 from esbank.codec._registry import EventRegistry
 from esbank.codec._schemas import Fields, Schema, describe_schema, misfits
 from esbank.codec._state import StateCodec
@@ -15,6 +16,7 @@ __all__ = [
     "EventCodec",
     "EventRegistry",
     "Fields",
+    "Misfit",
     "Schema",
     "StateCodec",
     "Upcaster",
