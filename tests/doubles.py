@@ -23,6 +23,7 @@ from esbank.store import (
     StreamAppend,
     StreamCondition,
     StreamId,
+    Subscription,
 )
 
 Store: TypeAlias = MemoryEventStore | SQLiteEventStore
@@ -95,6 +96,24 @@ class PlainStore:
         limit: int | None = None,
     ) -> Iterator[StoredEvent]:
         return self.inner.read_all(after=after, categories=categories, types=types, limit=limit)
+
+    def read_correlated(self, correlation_id: str) -> Iterator[StoredEvent]:
+        return self.inner.read_correlated(correlation_id)
+
+    def subscribe(
+        self,
+        *,
+        after: int | None = None,
+        categories: Iterable[str] | None = None,
+        types: Iterable[str] | None = None,
+    ) -> Subscription:
+        return Subscription(self, after=after, categories=categories, types=types)
+
+    def wait(self, *, after: int | None, timeout: float) -> bool:
+        return self.inner.wait(after=after, timeout=timeout)
+
+    def count(self, *, after: int | None = None) -> int:
+        return self.inner.count(after=after)
 
     def find(self, stream: StreamId, event_id: UUID) -> StoredEvent | None:
         return self.inner.find(stream, event_id)

@@ -19,12 +19,16 @@ from esbank.bank.errors import (
     AccountIsClosed,
     AccountNotFound,
     BankError,
+    CorrectionOfCorrection,
     InsufficientFunds,
     InvalidAmount,
     InvalidCommand,
     NonZeroBalance,
+    NothingToCorrect,
+    TransactionNotFound,
 )
 from esbank.errors import (
+    AlreadyRunning,
     CheckpointError,
     CommandIdReused,
     ConcurrencyError,
@@ -34,6 +38,7 @@ from esbank.errors import (
     EventDecodingError,
     EventEncodingError,
     NewerSchemaVersion,
+    NoDigests,
     ProjectionError,
     StorageError,
     StoreClosed,
@@ -72,10 +77,13 @@ WITH_ADVICE: list[tuple[EsbankError, str]] = [
     (UnappliedEvent(Till, Paid), "mark a method of it with @applies(Paid)"),
     (UnknownEventType("Paid", STREAM, 4), "Add the class of that event to it"),
     (ProjectionError("Totals", STREAM, 4, 70, "Paid"), "mend what failed and catch up again"),
+    (AlreadyRunning("Totals"), "One runner is enough"),
+    (NoDigests(), "They are chosen when a store is made"),
     (StoreClosed("till.db"), "open a new one"),
     (AccountAlreadyExists(), "choose another id"),
     (AccountNotFound(), "open it first"),
     (NonZeroBalance(Decimal("2.50")), "bring it to zero before closing"),
+    (CorrectionOfCorrection(7, 3), "correct the original transaction again"),
 ]
 """Errors that know what to do."""
 
@@ -97,6 +105,8 @@ FACTS: list[EsbankError] = [
     VersionNotFound(STREAM, 9, 4),
     AccountIsClosed(),
     InsufficientFunds(Decimal(70), Decimal("12.34")),
+    TransactionNotFound(9, "AccountOpened"),
+    NothingToCorrect(7, Decimal("12.34")),
 ]
 """Refusals that speak for themselves."""
 

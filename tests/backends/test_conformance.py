@@ -27,7 +27,7 @@ class Bare:
         self.close()
 
 
-for name in "append append_many read read_all find version head streams close".split():
+for name in "append append_many read read_all read_correlated find version head streams close".split():
     setattr(Bare, name, lambda self, *args, _name=name, **kwargs: getattr(self.whole, _name)(*args, **kwargs))
 Bare.identity = property(lambda self: self.whole.identity)
 

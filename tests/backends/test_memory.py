@@ -21,6 +21,16 @@ class TestMemoryEventStore(EventStoreConformance):
             yield store
 
 
+class TestMemoryEventStoreWithoutDigests(EventStoreConformance):
+    has_digests = False
+    has_queries_during_transactions = False
+
+    @pytest.fixture
+    def store(self) -> Iterator[EventStore]:
+        with MemoryEventStore(digests=False) as store:
+            yield store
+
+
 def append(store: MemoryEventStore) -> None:
     store.append(ACCOUNT, [NewEvent("Deposited", "{}")], expected_version=ANY_VERSION)
 

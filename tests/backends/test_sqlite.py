@@ -22,3 +22,12 @@ class TestSQLiteEventStoreOfNormalDurability(EventStoreConformance):
     def store(self, tmp_path: Path) -> Iterator[EventStore]:
         with SQLiteEventStore(tmp_path / "events.db", durability="normal") as store:
             yield store
+
+
+class TestSQLiteEventStoreWithoutDigests(EventStoreConformance):
+    has_digests = False
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[EventStore]:
+        with SQLiteEventStore(tmp_path / "events.db", durability="normal", digests=False) as store:
+            yield store

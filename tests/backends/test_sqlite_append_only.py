@@ -36,7 +36,8 @@ def contents(path: Path) -> tuple[list[object], list[StreamId]]:
 
 
 COLUMNS = (
-    "position", "stream", "version", "event_id", "type", "schema_version", "data", "metadata", "recorded_at", "append"
+    "position", "stream", "version", "event_id", "type", "schema_version", "data", "metadata", "recorded_at", "append",
+    "correlation_id", "digest",
 )  # fmt: skip
 
 
@@ -49,6 +50,8 @@ def copy_of_event(**changes: str) -> str:
 NEW_ID = "randomblob(16)"
 CHANGES_TO_EVENTS = {
     "update": "UPDATE esbank_events SET data = '[]'",
+    "update of a digest": "UPDATE esbank_events SET digest = randomblob(32)",
+    "update of a correlation id": "UPDATE esbank_events SET correlation_id = 'c-1' WHERE correlation_id IS NULL",
     "update of one": "UPDATE esbank_events SET version = 4 WHERE version = 3",
     "update or replace": "UPDATE OR REPLACE esbank_events SET version = 1 WHERE version = 2",
     "update or ignore": "UPDATE OR IGNORE esbank_events SET version = 1 WHERE version = 2",
@@ -134,6 +137,14 @@ def test_whoever_looks_into_the_file_finds_a_readable_log(written: Path) -> None
         ).fetchall()
 
     assert rows == [(str(stream), version, "Deposited", "{}") for stream in STREAMS for version in (1, 2, 3)]
+
+
+def test_the_readable_log_shows_the_digests(written: Path) -> None:
+    with SQLiteEventStore(written) as store:
+        rows = store.query("SELECT digest FROM esbank_event_log ORDER BY position")
+
+        assert rows == [(event.digest.hex(),) for event in store.read_all() if event.digest is not None]
+        assert len(rows) == 6
 
 
 def test_the_readable_log_says_when_to_the_microsecond(path: Path) -> None:

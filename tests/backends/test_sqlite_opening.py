@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from processes import Run
+from attrs import evolve
+from processes import Run, Start, hear, hear_all, tell
 
 from esbank.backends._sqlite_connection import Connection
 from esbank.backends._sqlite_schema import MIGRATIONS, migrate
 from esbank.backends.sqlite import SQLiteEventStore
-from esbank.errors import StorageError
-from esbank.store import ANY_VERSION, NewEvent, Rows, Snapshot, SqlValue, StreamId
+from esbank.errors import DuplicateEvent, NoDigests, StorageError
+from esbank.store import ANY_VERSION, Metadata, NewEvent, Rows, Snapshot, SqlValue, StreamId
+from esbank.verification import verify
 
 ACCOUNT = StreamId("Account", "1")
 NEWER = (*MIGRATIONS, ("CREATE TABLE notes (note TEXT)", "INSERT INTO notes VALUES ('new')"))
@@ -190,7 +192,7 @@ def test_a_file_of_newer_code_is_refused_and_left_alone(path: Path) -> None:
     execute(path, "UPDATE esbank_store SET schema_version = 99")
     before = path.read_bytes()
 
-    with pytest.raises(StorageError, match=r"schema version 99, .* knows up to 1; upgrade esbank"):
+    with pytest.raises(StorageError, match=r"schema version 99, .* knows up to 2; upgrade esbank"):
         SQLiteEventStore(path)
 
     assert path.read_bytes() == before
@@ -204,7 +206,7 @@ def test_an_older_file_is_migrated_and_keeps_what_it_has(path: Path) -> None:
     with closing(Connection(str(path), timeout=30)) as connection:
         assert migrate(connection, str(path), NEWER) == identity
         assert migrate(connection, str(path), NEWER) == identity
-        assert connection.rows("SELECT schema_version FROM esbank_store") == [(2,)]
+        assert connection.rows("SELECT schema_version FROM esbank_store") == [(3,)]
         assert connection.rows("SELECT note FROM notes") == [("new",)]
         assert connection.rows("SELECT version FROM esbank_events") == [(1,)]
 
@@ -213,7 +215,7 @@ def test_a_new_file_goes_through_all_migrations(path: Path) -> None:
     with closing(Connection(str(path), timeout=30)) as connection:
         identity = migrate(connection, str(path), NEWER)
 
-        assert connection.rows("SELECT identity, schema_version FROM esbank_store") == [(identity, 2)]
+        assert connection.rows("SELECT identity, schema_version FROM esbank_store") == [(identity, 3)]
         assert connection.rows("SELECT note FROM notes") == [("new",)]
 
 
@@ -236,7 +238,7 @@ def test_a_file_that_another_process_migrates_first_is_migrated_once(path: Path,
     with closing(Overtaken(str(path), timeout=30)) as connection:
         identity = migrate(connection, str(path), NEWER)
 
-        assert connection.rows("SELECT identity, schema_version FROM esbank_store") == [(identity, 2)]
+        assert connection.rows("SELECT identity, schema_version FROM esbank_store") == [(identity, 3)]
         assert connection.rows("SELECT note FROM notes") == [("new",)]
 
 
@@ -255,6 +257,182 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path) -> None:
         assert store.version(ACCOUNT) == 2
         with pytest.raises(StorageError, match="notes"):
             store.query("SELECT * FROM notes")
+
+
+OLD_METADATA = [
+    Metadata(),
+    Metadata(correlation_id="c-1"),
+    Metadata(actor="alice", extra={"correlation_id": "c-1"}),
+    Metadata(correlation_id="c-2", causation_id="c-1", actor="o'Hara"),
+    Metadata(correlation_id=""),
+    Metadata(correlation_id='quote " back \\ slash / é e\u0301 😀 \n\t\x7f\u2028'),
+    Metadata(correlation_id="null"),
+    Metadata(correlation_id="1"),
+    Metadata(correlation_id="c-1"),
+]
+
+
+def write_old_file(path: Path, metadata: Sequence[str]) -> list[NewEvent]:
+    """Write a file as the first version of the schema had it: two streams that take turns, one event for each text."""
+    events = [NewEvent("Deposited", f'{{"number":{number}}}') for number in range(len(metadata))]
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        for statement in MIGRATIONS[0]:
+            connection.execute(statement)
+        connection.execute("INSERT INTO esbank_store (id, identity, schema_version) VALUES (1, 'old-store', 1)")
+        connection.execute("INSERT INTO esbank_streams VALUES (1, 'Account', '1'), (2, 'Account', '2')")
+        for number, (event, text) in enumerate(zip(events, metadata, strict=True)):
+            connection.execute(
+                "INSERT INTO esbank_events VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?)",
+                (
+                    *(number + 1, number % 2 + 1, number // 2 + 1, event.event_id.bytes, event.type),
+                    *(event.data, text, 1_700_000_000_000_000 + number, number + 1),
+                ),
+            )
+    return events
+
+
+def test_a_file_from_before_digests_keeps_its_events_and_gets_none(path: Path) -> None:
+    events = write_old_file(path, [metadata.to_json() for metadata in OLD_METADATA])
+
+    with SQLiteEventStore(path) as store:
+        log = list(store.read_all())
+        assert store.identity == "old-store"
+        assert store.query("SELECT schema_version, has_digests FROM esbank_store") == [(2, 0)]
+        assert [(event.event_id, event.data) for event in log] == [(event.event_id, event.data) for event in events]
+        assert [event.metadata for event in log] == OLD_METADATA
+        assert {event.digest for event in log} == {None}
+
+
+def test_conversations_in_a_file_from_before_are_found(path: Path) -> None:
+    write_old_file(path, [metadata.to_json() for metadata in OLD_METADATA])
+
+    with SQLiteEventStore(path) as store:
+        for correlation_id in {metadata.correlation_id for metadata in OLD_METADATA} - {None}:
+            assert correlation_id is not None
+            positions = [
+                place for place, metadata in enumerate(OLD_METADATA, 1) if metadata.correlation_id == correlation_id
+            ]
+            assert [event.position for event in store.read_correlated(correlation_id)] == positions, correlation_id
+        assert list(store.read_correlated("alice")) == []
+
+
+def test_a_conversation_in_a_file_from_before_is_found_by_its_whole_name(path: Path) -> None:
+    write_old_file(path, [Metadata(correlation_id=name).to_json() for name in ("a\0b", "a", "\0")])
+
+    with SQLiteEventStore(path) as store:
+        for position, name in enumerate(("a\0b", "a", "\0"), 1):
+            assert [event.position for event in store.read_correlated(name)] == [position]
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "actor: alice", '{"extra":' + "[" * 3_000], ids=len)
+def test_a_file_from_before_opens_though_metadata_in_it_are_damaged(path: Path, damaged: str) -> None:
+    write_old_file(path, ['{"correlation_id":"c-1"}', damaged, '{"correlation_id":"c-1"}'])
+
+    with SQLiteEventStore(path) as store:
+        assert [event.position for event in store.read_correlated("c-1")] == [1, 3]
+        assert [event.metadata_text for event in store.read_all()][1] == damaged
+
+
+def test_a_file_from_before_goes_on_without_digests(path: Path) -> None:
+    events = write_old_file(path, ["{}", "{}", '{"correlation_id":"c-1"}'])
+    known = evolve(events[2], metadata=Metadata(correlation_id="c-1"))
+    late = NewEvent("Deposited", "{}", metadata=Metadata(correlation_id="c-1"))
+
+    with SQLiteEventStore(path) as store:
+        assert store.append(ACCOUNT, [known], expected_version=0).position == 3  # a repeat
+        with pytest.raises(DuplicateEvent):
+            store.append(ACCOUNT, [known, late], expected_version=ANY_VERSION)
+        (stored,) = store.append(ACCOUNT, [late], expected_version=2).events
+
+        assert (stored.version, stored.position, stored.digest) == (3, 4, None)
+        assert [event.position for event in store.read_correlated("c-1")] == [3, 4]
+        with pytest.raises(NoDigests):
+            verify(store)
+
+
+def test_a_file_from_before_stays_append_only(path: Path) -> None:
+    write_old_file(path, ["{}"] * 3)
+    SQLiteEventStore(path).close()
+
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in ("UPDATE esbank_events SET digest = x'00'", "DELETE FROM esbank_events WHERE position = 3"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                connection.execute(statement)
+
+
+def test_a_file_from_before_is_migrated_into_what_a_new_file_is(path: Path, tmp_path: Path) -> None:
+    def tables(path: Path) -> list[object]:
+        with closing(sqlite3.connect(path)) as connection:
+            return connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY type, name").fetchall()
+
+    write_old_file(path, ["{}"])
+    SQLiteEventStore(path).close()
+    SQLiteEventStore(tmp_path / "new.db").close()
+
+    assert tables(path) == tables(tmp_path / "new.db")
+
+
+def test_a_migration_of_a_file_from_before_that_fails_leaves_it_as_it_was(path: Path) -> None:
+    write_old_file(path, ['{"correlation_id":"c-1"}'])
+    broken = (*MIGRATIONS, ("INSERT INTO nowhere VALUES (1)",))
+    with closing(sqlite3.connect(path)) as connection:
+        before = list(connection.iterdump())
+
+    with closing(Connection(str(path), timeout=30)) as connection, pytest.raises(StorageError, match="nowhere"):
+        migrate(connection, str(path), broken)
+
+    with closing(sqlite3.connect(path)) as connection:
+        assert list(connection.iterdump()) == before
+    with SQLiteEventStore(path) as store:
+        assert [event.position for event in store.read_correlated("c-1")] == [1]
+
+
+def test_processes_that_open_a_file_from_before_at_once_migrate_it_once(path: Path, start: Start) -> None:
+    write_old_file(path, ['{"correlation_id":"c-1"}'] * 50)
+    processes = [start("open_new", path) for _ in range(4)]
+
+    assert [hear(process) for process in processes] == ['"ready"\n'] * 4
+    for process in processes:
+        tell(process, "begin")
+    said = ["".join(hear_all(process)) for process in processes]
+
+    assert said == ['["old-store", 1]\n'] * 4
+    with SQLiteEventStore(path) as store:
+        assert len(list(store.read_correlated("c-1"))) == 50
+        assert len(list(store.read_all())) == 54
+
+
+def test_a_file_keeps_digests_unless_it_was_made_without(path: Path) -> None:
+    with SQLiteEventStore(path):
+        pass
+
+    with SQLiteEventStore(path, digests=False) as store:
+        append(store)
+        assert verify(store).ok
+        assert [event.digest is None for event in store.read_all()] == [False]
+
+
+def test_a_file_made_without_digests_stays_without(path: Path) -> None:
+    with SQLiteEventStore(path, digests=False) as store:
+        append(store)
+
+    with SQLiteEventStore(path) as store:
+        append(store)
+        assert [event.digest for event in store.read(ACCOUNT)] == [None, None]
+        with pytest.raises(NoDigests):
+            verify(store)
+
+
+def test_the_chain_goes_on_when_a_file_is_opened_again(path: Path) -> None:
+    for _ in range(3):
+        with SQLiteEventStore(path) as one, SQLiteEventStore(path) as other:
+            append(one)
+            append(other)
+            append(one)
+
+    with SQLiteEventStore(path) as store:
+        assert (verify(store).ok, verify(store).events) == (True, 9)
 
 
 def test_a_file_without_its_identity_is_refused(path: Path) -> None:

@@ -7,32 +7,34 @@ from pathlib import Path
 
 import pytest
 
-from esbank.backends.sqlite import (
+from esbank.backends._sqlite_events import (
     _APPENDED_WITH,
-    _FIND,
     _HEAD_OF_STREAM,
-    _LAST,
-    _READ_ALL,
-    _READ_BACKWARDS,
-    _READ_FORWARDS,
-    SQLiteEventStore,
+    FIND,
+    LAST,
+    READ_ALL,
+    READ_BACKWARDS,
+    READ_FORWARDS,
 )
-from esbank.store import ANY_VERSION, NewEvent, StreamAppend, StreamCondition, StreamId
+from esbank.backends.sqlite import SQLiteEventStore
+from esbank.store import ANY_VERSION, Metadata, NewEvent, StreamAppend, StreamCondition, StreamId
 
 ACCOUNT = StreamId("Account", "1")
 OTHER = StreamId("Account", "2")
-FIRST = [NewEvent("Deposited", "{}") for _ in range(3)]
+FIRST = [NewEvent("Deposited", "{}", metadata=Metadata(correlation_id="first")) for _ in range(3)]
+CONVERSATION = f"{READ_ALL} AND e.correlation_id = ? ORDER BY e.position LIMIT ?"
 
 STATEMENTS = {
-    "page of a stream": (_READ_FORWARDS, ("Account", "1", 5, 10, 100)),
-    "page of a stream backwards": (_READ_BACKWARDS, ("Account", "1", 5, 10, 100)),
-    "page of the log": (f"{_READ_ALL} ORDER BY e.position LIMIT ?", (5, 100)),
+    "page of a stream": (READ_FORWARDS, ("Account", "1", 5, 10, 100)),
+    "page of a stream backwards": (READ_BACKWARDS, ("Account", "1", 5, 10, 100)),
+    "page of the log": (f"{READ_ALL} ORDER BY e.position LIMIT ?", (5, 100)),
     "page of a filtered log": (
-        f"{_READ_ALL} AND s.category IN (?) AND e.type IN (?, ?) ORDER BY e.position LIMIT ?",
+        f"{READ_ALL} AND s.category IN (?) AND e.type IN (?, ?) ORDER BY e.position LIMIT ?",
         (5, "Account", "A", "B", 100),
     ),
-    "version of a stream": (_HEAD_OF_STREAM, ("Account", "1")),
-    "event by its id": (_FIND, ("Account", "1", b"0" * 16)),
+    "page of a conversation": (CONVERSATION, (5, "c-1", 100)),
+    "head of a stream": (_HEAD_OF_STREAM, ("Account", "1")),
+    "event by its id": (FIND, ("Account", "1", b"0" * 16)),
     "append of an event": (_APPENDED_WITH, ("Account", "1", b"0" * 16)),
 }
 
@@ -55,9 +57,38 @@ def test_a_statement_searches_by_a_key_and_sorts_nothing(
     assert all("KEY" in step or "INDEX" in step for step in plan if step.startswith("SEARCH")), plan
 
 
+@pytest.mark.parametrize("analyzed", [False, True], ids=["", "analyzed"])
+def test_a_conversation_is_looked_up_by_its_index(
+    store: SQLiteEventStore,
+    path: Path,
+    analyzed: bool,  # noqa: FBT001  # a parameter
+) -> None:
+    for number in range(50):
+        events = [NewEvent("A", "{}", metadata=Metadata(correlation_id=f"c-{number % 5}")), NewEvent("A", "{}")]
+        store.append(StreamId("Account", str(number)), events, expected_version=0)
+    if analyzed:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("ANALYZE")
+
+    events_step, streams_step = plan_of(path, CONVERSATION, (0, "c-1", 1000))
+
+    assert events_step == "SEARCH e USING INDEX esbank_events_by_correlation (correlation_id=? AND rowid>?)"
+    assert streams_step.startswith("SEARCH s USING INTEGER PRIMARY KEY")
+
+
+def test_events_outside_a_conversation_are_not_in_its_index(store: SQLiteEventStore, path: Path) -> None:
+    store.append(ACCOUNT, [*FIRST, NewEvent("A", "{}")], expected_version=0)
+
+    assert plan_of(path, "SELECT count(*) FROM esbank_events WHERE correlation_id IS NOT NULL", ()) == [
+        "SEARCH esbank_events USING COVERING INDEX esbank_events_by_correlation (correlation_id>?)"
+    ]
+    with pytest.raises(sqlite3.OperationalError, match="no query solution"):
+        plan_of(path, "SELECT 1 FROM esbank_events INDEXED BY esbank_events_by_correlation", ())
+
+
 def test_the_head_of_the_log_is_looked_up_by_its_key(store: SQLiteEventStore, path: Path) -> None:
     # SQLite calls it a scan: one in the order of the primary key from its end, which LIMIT stops at the first row.
-    assert plan_of(path, _LAST, ()) == ["SCAN esbank_events"]
+    assert plan_of(path, LAST, ()) == ["SCAN esbank_events"]
     assert store.head() is None
 
 
@@ -91,6 +122,7 @@ OPERATIONS: dict[str, Callable[[SQLiteEventStore], object]] = {
     "head": lambda store: store.head(),
     "find": lambda store: store.find(ACCOUNT, FIRST[1].event_id),
     "last event of a stream": lambda store: list(store.read(ACCOUNT, backwards=True, limit=1)),
+    "short conversation": lambda store: list(store.read_correlated("first")),
     "first events of the log": lambda store: list(store.read_all(limit=3)),
     "end of the log": lambda store: list(store.read_all(after=store.head())),
 }

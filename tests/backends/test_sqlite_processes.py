@@ -10,6 +10,7 @@ from processes import Start, hear, hear_all, tell
 
 from esbank.backends.sqlite import SQLiteEventStore
 from esbank.store import StreamId, new_event_id
+from esbank.verification import Head, verify
 
 ACCOUNT = StreamId("Account", "1")
 
@@ -95,3 +96,38 @@ def test_what_was_acknowledged_survives_a_kill(path: Path, start: Start, when: i
         batches = Counter((event.recorded_at, event.data) for event in untold)
         assert all(count % 2 == 0 for count in batches.values())
         assert len(batches) <= 2 * (round_ + 1)
+
+
+def test_the_chains_are_whole_whenever_writers_are_killed(path: Path, start: Start) -> None:
+    heads: list[Head] = []
+    for round_ in range(8):
+        processes = [start("append_for_ever", path, letter) for letter in "ab"]
+        for process in processes:
+            for _ in range(round_ * 3 + 1):
+                hear(process)
+        with SQLiteEventStore(path) as store:
+            assert verify(store).broken == ()  # while they write
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.wait(60)
+
+        with SQLiteEventStore(path) as store:
+            found = verify(store)
+            assert found.broken == ()
+            assert found.head is not None
+            heads.append(found.head)
+            assert [verify(store, head=head).ok for head in heads] == [True] * len(heads)
+
+    with SQLiteEventStore(path) as store:
+        versions = [store.version(stream) for stream in store.streams("Account")]
+    assert sum(versions) == found.events
+    assert found.streams == len(versions) == 3
+
+
+def test_the_chain_is_whole_after_processes_append_to_one_stream(path: Path, start: Start) -> None:
+    all_at_once(start, 4, "append_at_the_end", path, 25)
+
+    with SQLiteEventStore(path) as store:
+        found = verify(store)
+        assert (found.ok, found.events, found.streams) == (True, 100, 1)

@@ -107,9 +107,11 @@ def check_read(*, after: int = 0, up_to: int | None = None, limit: int | None = 
 
 
 def check_correlation_id(correlation_id: object) -> None:
-    """Refuse what no event can have with a ``TypeError``."""
+    """Refuse what no event can have with a ``TypeError`` or a ``ValueError``."""
     if not isinstance(correlation_id, str):
         raise TypeError(f"a correlation_id is a str, not {correlation_id!r}")
+    if any("\ud800" <= character <= "\udfff" for character in correlation_id):
+        raise ValueError(f"a correlation_id must not contain a lone surrogate: {correlation_id!r}")
 
 
 def concerned(

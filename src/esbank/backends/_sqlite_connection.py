@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
@@ -60,6 +60,10 @@ class Connection:
             self._raw.executemany(sql, parameters)
         except _ERRORS as error:
             raise self._error(error, sql) from error
+
+    def define(self, name: str, function: Callable[[bytes], SqlValue]) -> None:
+        """Let statements call a function of one argument."""
+        self._raw.create_function(name, 1, function, deterministic=True)
 
     def rollback(self) -> None:
         """Undo what the open transaction did, if one is open."""

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from esbank.backends._sqlite_connection import Connection
 from esbank.errors import StorageError
+from esbank.store import Metadata
 
 __all__ = ["MIGRATIONS", "NO_STORE", "has_digests", "migrate"]
 
@@ -107,8 +108,11 @@ _VERSION_2: Final = (
     "ALTER TABLE esbank_store ADD COLUMN has_digests INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE esbank_events ADD COLUMN correlation_id TEXT",
     "ALTER TABLE esbank_events ADD COLUMN digest BLOB",
-    "DROP TRIGGER esbank_events_no_update",
-    "UPDATE esbank_events SET correlation_id = json_extract(metadata, '$.correlation_id') WHERE metadata <> '{}'",
+    "DROP TRIGGER IF EXISTS esbank_events_no_update",
+    # Not json_extract: to SQLite a text ends at a NUL, and metadata that are damaged fail the whole migration.
+    """
+    UPDATE esbank_events SET correlation_id = esbank_correlation_id(CAST(metadata AS BLOB)) WHERE metadata <> '{}'
+    """,
     """
     CREATE TRIGGER esbank_events_no_update BEFORE UPDATE ON esbank_events
     BEGIN SELECT RAISE(ABORT, 'events are append-only: an event cannot be changed'); END
@@ -116,7 +120,7 @@ _VERSION_2: Final = (
     """
     CREATE INDEX esbank_events_by_correlation ON esbank_events (correlation_id) WHERE correlation_id IS NOT NULL
     """,
-    "DROP VIEW esbank_event_log",
+    "DROP VIEW IF EXISTS esbank_event_log",
     """
     CREATE VIEW esbank_event_log AS
     SELECT e.position, s.category || '-' || s.key AS stream, e.version, e.type, e.schema_version, e.data, e.metadata,
@@ -152,6 +156,7 @@ def migrate(
         return identity
     if version == 0 and not create:
         raise StorageError(path, NO_STORE)
+    connection.define("esbank_correlation_id", _correlation_id)
     connection.rows("BEGIN IMMEDIATE")
     try:
         # Looked at again, because another process may have migrated it while this one waited for the lock.
@@ -179,6 +184,13 @@ def has_digests(connection: Connection) -> bool:
     """Tell whether the file keeps digests."""
     ((answer,),) = connection.rows("SELECT has_digests FROM esbank_store")
     return bool(answer)
+
+
+def _correlation_id(metadata: bytes) -> str | None:
+    try:
+        return Metadata.from_json(metadata.decode()).correlation_id
+    except ValueError:  # damaged: whoever reads the event is told
+        return None
 
 
 def _check_known(path: str, version: int, known: int) -> None:

@@ -60,6 +60,8 @@ from esbank.store import (
 __all__ = ["SQLiteEventStore"]
 
 _PAGE: Final = 1000
+# esbank gives positions from 1; what somebody else put before them has to be seen as well.
+_BEFORE_ALL: Final = float("-inf")
 # How long another process's append may go unnoticed, in seconds. To look costs some microseconds.
 _GLANCE: Final = 0.03
 
@@ -198,14 +200,15 @@ class SQLiteEventStore:
                 values = list(wanted)
                 sql += f" AND {column} IN ({', '.join('?' * len(values))})"
                 filters += values
-        return self._log_pages(f"{sql} ORDER BY e.position LIMIT ?", filters, after or 0, _or_most(limit))
+        start = _BEFORE_ALL if after is None else after
+        return self._log_pages(f"{sql} ORDER BY e.position LIMIT ?", filters, start, _or_most(limit))
 
     def read_correlated(self, correlation_id: str) -> Iterator[StoredEvent]:
         """Read the events of one conversation, whatever their streams, in position order, in pages."""
         check_correlation_id(correlation_id)
         self._database.check_open()
         sql = f"{READ_ALL} AND e.correlation_id = ? ORDER BY e.position LIMIT ?"
-        return self._log_pages(sql, [correlation_id], 0, MOST)
+        return self._log_pages(sql, [correlation_id], _BEFORE_ALL, MOST)
 
     def subscribe(
         self,
@@ -353,7 +356,7 @@ class SQLiteEventStore:
             last: int = rows[-1][0]
             after, up_to = (after, last - 1) if backwards else (last, up_to)
 
-    def _log_pages(self, sql: str, filters: Sequence[str], position: int, left: int) -> Iterator[StoredEvent]:
+    def _log_pages(self, sql: str, filters: Sequence[str], position: float, left: int) -> Iterator[StoredEvent]:
         while left > 0:
             size = min(left, _PAGE)
             with self._database.read() as connection:
@@ -362,12 +365,19 @@ class SQLiteEventStore:
             for category, key, *columns in rows:
                 stream = streams.get((category, key))
                 if stream is None:
-                    stream = streams[category, key] = StreamId(category, key)
+                    stream = streams[category, key] = self._stream(category, key)
                 yield StoredEvent(stream, *columns)
             if len(rows) < size:
                 return
             left -= size
             position = rows[-1][3]
+
+    def _stream(self, category: str, key: str) -> StreamId:
+        try:
+            return StreamId(category, key)
+        except (TypeError, ValueError) as error:
+            problem = f"the name of a stream is damaged, category {category!r} and key {key!r}: {error}"
+            raise StorageError(self._path, f"{problem}; keep a copy of the file, and restore a backup") from error
 
     def _stream_ids(self, category: str) -> Iterator[StreamId]:
         after = ""
@@ -378,7 +388,7 @@ class SQLiteEventStore:
                     (category, after, _PAGE),
                 )
             for (key,) in rows:
-                yield StreamId(category, key)
+                yield self._stream(category, key)
             if len(rows) < _PAGE:
                 return
             after = rows[-1][0]

@@ -29,6 +29,8 @@ pytest.register_assert_rewrite(
         for module in (
             "_appends",
             "_closing",
+            "_correlated",
+            "_digests",
             "_given",
             "_many",
             "_races",
@@ -44,6 +46,8 @@ pytest.register_assert_rewrite(
 # Below what they wait for: pytest explains a failed assert only in modules it was told of before they are imported.
 from esbank.testing.conformance._appends import Appends  # noqa: E402
 from esbank.testing.conformance._closing import Closing  # noqa: E402
+from esbank.testing.conformance._correlated import ReadsOfConversations  # noqa: E402
+from esbank.testing.conformance._digests import Digests  # noqa: E402
 from esbank.testing.conformance._many import AppendsToManyStreams  # noqa: E402
 from esbank.testing.conformance._races import Races  # noqa: E402
 from esbank.testing.conformance._reads import Reads, ReadsOfTheLog  # noqa: E402
@@ -61,8 +65,10 @@ class EventStoreConformance(
     Repeats,
     Reads,
     ReadsOfTheLog,
+    ReadsOfConversations,
     StoredEvents,
     StreamNames,
+    Digests,
     Races,
     Snapshots,
     Views,
@@ -73,6 +79,8 @@ class EventStoreConformance(
     The fixture closes the store afterwards, also when a test has closed it already.
     """
 
+    has_digests: ClassVar[bool] = True
+    """Whether each event has a digest: the store was not made with ``digests=False``."""
     has_snapshots: ClassVar[bool] = True
     """Whether the store keeps snapshots: it is a ``SnapshotStore``."""
     has_views: ClassVar[bool] = True

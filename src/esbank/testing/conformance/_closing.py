@@ -20,6 +20,7 @@ CALLS: dict[str, Callable[[EventStore], object]] = {
     "read_nothing": lambda store: list(store.read(ACCOUNT, limit=0)),
     "read_all": lambda store: list(store.read_all()),
     "read_all_of_nothing": lambda store: list(store.read_all(limit=0)),
+    "read_correlated": lambda store: list(store.read_correlated("c-1")),
     "find": lambda store: store.find(ACCOUNT, new_event_id()),
     "version": lambda store: store.version(ACCOUNT),
     "head": lambda store: store.head(),
