@@ -3,7 +3,7 @@
 import sys
 import venv
 from pathlib import Path
-from subprocess import check_call
+from subprocess import check_call, run
 from tempfile import TemporaryDirectory
 from zipfile import ZipFile
 
@@ -14,7 +14,10 @@ MODULES = (
     "esbank.backends.memory",
     "esbank.backends.sqlite",
     "esbank.bank",
+    "esbank.testing",
 )
+FILES = ("esbank/py.typed", "esbank/bank/schema.json")
+HINT = "The commands need cyclopts and rich; install them: pip install 'esbank[cli]'\n"
 
 
 def main() -> None:
@@ -24,14 +27,19 @@ def main() -> None:
         check_call((*build, "--wheel-dir", directory, ROOT))
         (wheel,) = Path(directory).glob("*.whl")
 
-        if "esbank/py.typed" not in ZipFile(wheel).namelist():
-            sys.exit(f"{wheel.name} has no py.typed")
+        with ZipFile(wheel) as content:
+            for missing in set(FILES).difference(content.namelist()):
+                sys.exit(f"{wheel.name} has no {missing}")
 
         venv.create(Path(directory, "venv"), with_pip=True)
         python = Path(directory, "venv", "bin", "python")
         install = (python, "-m", "pip", "install", "--quiet")
         check_call((*install, "--constraint", ROOT / "constraints.txt", wheel))
         check_call((python, "-I", "-c", f"import {', '.join(MODULES)}"))
+
+        commands = run((python, "-I", "-m", "esbank"), capture_output=True, check=False, text=True)
+        if (commands.returncode, commands.stdout, commands.stderr) != (2, "", HINT):
+            sys.exit(f"python -m esbank does not say how to install its commands: {commands}")
 
         print(f"{wheel.name} is typed and imports with its core dependencies")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
 from uuid import uuid4
@@ -11,12 +13,38 @@ from uuid import uuid4
 import pytest
 from attrs import define, evolve, field
 
-from esbank import DefinitionError, EveryNEvents, NoSnapshots, Repository, SnapshotPolicy, StorageError
+from esbank import (
+    ByHand,
+    DefinitionError,
+    EveryNEvents,
+    NoSnapshots,
+    OnEvents,
+    Repository,
+    SnapshotPolicy,
+    StorageError,
+    StreamNotFound,
+)
+from esbank.backends.sqlite import SQLiteEventStore
 from esbank.store import Snapshot, StreamId
-from tests.basket import Add, AddEach, Basket, CheckedOut, CheckOut, Fill, Note
+from tests.basket import (
+    Add,
+    AddEach,
+    Basket,
+    BasketEvent,
+    BasketIsFull,
+    CheckedOut,
+    CheckOut,
+    Ensure,
+    Fill,
+    Filled,
+    Note,
+    Noted,
+    SmallBasket,
+)
 from tests.doubles import KINDS, PlainStore, Store, WatchedSnapshotStore, fail, open_store
 
 STREAM = StreamId("Basket", "b1")
+SKUS = ["pen", "ink", "cup"]
 
 
 @pytest.fixture(params=KINDS)
@@ -107,11 +135,14 @@ def test_a_load_reads_only_from_the_snapshot_on(store: Store) -> None:
     assert watched.events_read == 1 + 7  # that of the snapshot, to see that it is still the same, and the tail
 
 
-def test_a_load_of_a_version_before_the_snapshot_does_without_it(store: Store) -> None:
+def test_a_load_of_a_version_before_the_snapshot_does_without_it(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
     baskets = Repository(store, Basket, snapshots=EveryNEvents(10))
     baskets.execute("b1", AddEach([str(number) for number in range(10)]))
 
     assert baskets.load("b1", version=4).state.skus == ["0", "1", "2", "3"]
+    assert caplog.records == []
 
 
 # Policies.
@@ -140,6 +171,35 @@ def test_either_of_two_policies_is_enough(store: Store) -> None:
     assert snapshot_version(store) == 7
 
 
+def test_a_snapshot_is_taken_as_soon_as_such_an_event_has_come(store: Store) -> None:
+    baskets = Repository(store, Basket, snapshots=OnEvents(CheckedOut, Filled))
+
+    taken = [
+        baskets.execute("b1", *commands) and snapshot_version(store)
+        for commands in ([Add("pen")], [Note("blue")], [Fill(["ink"]), Add("cup")], [Add("cap")], [CheckOut()])
+    ]
+
+    assert taken == [None, None, 4, 4, 6]
+    assert Repository(store, Basket, snapshots=ByHand()).load("b1") == Repository(store, Basket).load("b1")
+
+
+def test_the_base_of_all_events_takes_a_snapshot_after_every_append(store: Store) -> None:
+    baskets = Repository(store, Basket, snapshots=OnEvents(BasketEvent))
+
+    assert [baskets.execute("b1", Add(sku)) and snapshot_version(store) for sku in SKUS] == [1, 2, 3]
+
+
+def test_a_number_of_events_and_an_event_go_together(store: Store) -> None:
+    baskets = Repository(store, Basket, snapshots=EveryNEvents(3) | OnEvents(Noted))
+
+    taken = [
+        baskets.execute("b1", command) and snapshot_version(store)
+        for command in (Add("pen"), Note("blue"), Add("ink"), Add("cup"), Add("cap"), Add("bag"), Note("red"))
+    ]
+
+    assert taken == [None, 2, 2, 2, 5, 5, 7]
+
+
 def test_a_failing_policy_does_not_fail_the_command(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     class Failing(SnapshotPolicy):
         def is_due(self, *, last: int, version: int, events: Sequence[object]) -> bool:
@@ -150,6 +210,109 @@ def test_a_failing_policy_does_not_fail_the_command(store: Store, caplog: pytest
     assert baskets.execute("b1", Add("pen")).version == 1
     assert baskets.execute("b1", Add("ink")).state.skus == ["pen", "ink"]
     assert "it will be loaded again" in caplog.text
+
+
+# By hand.
+
+
+def test_a_snapshot_taken_by_hand_is_the_only_one(store: Store) -> None:
+    baskets = Repository(store, Basket, snapshots=ByHand())
+    baskets.execute("b1", *(Add(str(number)) for number in range(100)))
+    assert snapshot_version(store) is None
+
+    assert baskets.snapshot("b1") == 100
+    assert snapshot_version(store) == 100
+
+    baskets.execute("b1", Fill(["pen"]), CheckOut())
+    assert snapshot_version(store) == 100
+
+
+def test_a_snapshot_taken_by_hand_makes_loads_short(store: Store) -> None:
+    baskets = Repository(store, Basket, snapshots=ByHand())
+    baskets.execute("b1", *(Fill([str(number)]) for number in range(10)), Note("blue"))
+    baskets.snapshot("b1")
+    baskets.execute("b1", Add("ink"))
+    watched = WatchedSnapshotStore(store)
+
+    loaded = Repository(watched, Basket, snapshots=ByHand()).load("b1")
+
+    assert loaded == Repository(store, Basket).load("b1")
+    assert watched.events_read == 1 + 1
+
+
+@pytest.mark.parametrize("cache", [0, 1000])
+def test_a_snapshot_taken_by_hand_is_of_the_latest_state(store: Store, cache: int) -> None:
+    baskets = Repository(store, Basket, snapshots=ByHand(), cache=cache)
+    baskets.execute("b1", Add("pen"))
+    Repository(store, Basket).execute("b1", Add("ink"))
+
+    assert baskets.snapshot("b1") == 2
+    assert Repository(store, Basket, snapshots=ByHand()).load("b1").state.skus == ["pen", "ink"]
+    assert baskets.execute("b1", Add("cup")).state.skus == ["pen", "ink", "cup"]
+
+
+def test_an_aggregate_stays_in_the_cache_when_its_snapshot_is_taken_by_hand(store: Store) -> None:
+    watched = WatchedSnapshotStore(store)
+    baskets = Repository(watched, Basket, snapshots=ByHand())
+    baskets.execute("b1", Add("pen"))
+    baskets.snapshot("b1")
+    watched.calls.clear()
+
+    baskets.execute("b1", Add("ink"))
+
+    assert watched.calls == {"append": 1}
+
+
+def test_a_snapshot_can_be_taken_by_hand_whatever_the_policy(store: Store) -> None:
+    for number, policy in enumerate([EveryNEvents(50), OnEvents(CheckedOut), AtCheckOut() | ByHand()], start=1):
+        baskets = Repository(store, Basket, snapshots=policy)
+        baskets.execute("b1", Add("pen"))
+
+        assert baskets.snapshot("b1") == snapshot_version(store) == number
+
+
+def test_events_are_counted_from_a_snapshot_taken_by_hand(store: Store) -> None:
+    baskets = Repository(store, Basket, snapshots=EveryNEvents(3))
+    baskets.execute("b1", Add("1"), Add("2"))
+    baskets.snapshot("b1")
+
+    taken = [baskets.execute("b1", Add(sku)) and snapshot_version(store) for sku in "345"]
+
+    assert taken == [2, 2, 5]
+
+
+@pytest.mark.parametrize("policy", [ByHand(), NoSnapshots()], ids=repr)
+def test_there_is_no_snapshot_of_what_does_not_exist(store: Store, policy: SnapshotPolicy) -> None:
+    baskets = Repository(store, Basket, snapshots=policy)
+
+    with pytest.raises(StreamNotFound) as missing:
+        baskets.snapshot("b1")
+
+    assert missing.value.stream == STREAM
+    assert baskets.execute("b1", Add("pen")).version == 1
+
+
+def test_a_repository_without_snapshots_takes_none_by_hand(store: Store) -> None:
+    for baskets in (Repository(store, Basket), Repository(store, Basket, snapshots=NoSnapshots())):
+        baskets.execute("b1", Add("pen"))
+        with pytest.raises(DefinitionError, match=r"snapshots=ByHand\(\)"):
+            baskets.snapshot("b1")
+
+    assert snapshot_version(store) is None
+    assert baskets.execute("b1", Add("ink")).state.skus == ["pen", "pen", "ink"]
+
+
+def test_a_snapshot_taken_by_hand_that_cannot_be_saved_is_an_error_that_loses_nothing(store: Store) -> None:
+    watched = WatchedSnapshotStore(store)
+    watched.before("save_snapshot", fail(StorageError("disk", "full")))
+    baskets = Repository(watched, Basket, snapshots=ByHand())
+    baskets.execute("b1", Add("pen"))
+
+    with pytest.raises(StorageError):
+        baskets.snapshot("b1")
+
+    assert baskets.execute("b1", Add("ink")).state.skus == ["pen", "ink"]
+    assert baskets.snapshot("b1") == snapshot_version(store) == 2
 
 
 # A snapshot that is no good is passed over with a warning, and replaced.
@@ -194,26 +357,127 @@ SPOILT: list[Callable[[Snapshot], Snapshot]] = [
 ]
 
 
-@pytest.mark.parametrize("spoil", SPOILT)
-def test_a_spoilt_snapshot_is_passed_over_with_a_warning_and_replaced_later(
-    store: Store, spoil: Callable[[Snapshot], Snapshot], caplog: pytest.LogCaptureFixture
-) -> None:
-    baskets = Repository(store, Basket, snapshots=EveryNEvents(5))
+POLICIES = [EveryNEvents(1000), ByHand(), OnEvents(CheckedOut), ByHand() | AtCheckOut()]
+
+
+def spoilt(store: Store, spoil: Callable[[Snapshot], Snapshot]) -> Snapshot:
+    """Make a basket of five with a snapshot, spoil that, and return it as it was."""
+    baskets = Repository(store, Basket, snapshots=ByHand())
     baskets.execute("b1", AddEach([str(number) for number in range(5)]))
+    baskets.snapshot("b1")
     snapshot = store.load_snapshot(STREAM)
     assert snapshot is not None
     store.save_snapshot(spoil(snapshot))
+    return snapshot
 
-    fresh = Repository(store, Basket, snapshots=EveryNEvents(5))
-    assert fresh.load("b1").state.skus == ["0", "1", "2", "3", "4"]
+
+@pytest.mark.parametrize("spoil", SPOILT)
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+def test_a_spoilt_snapshot_is_passed_over_with_a_warning_and_replaced_whatever_the_policy(
+    store: Store, policy: SnapshotPolicy, spoil: Callable[[Snapshot], Snapshot], caplog: pytest.LogCaptureFixture
+) -> None:
+    good = spoilt(store, spoil)
+
+    baskets = Repository(store, Basket, snapshots=policy)
+    assert baskets.load("b1").state.skus == ["0", "1", "2", "3", "4"]
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "Basket-b1" in caplog.text
 
-    fresh.execute("b1", Add("5"))
+    baskets.execute("b1", Add("5"))
     replaced = store.load_snapshot(STREAM)
     assert replaced is not None
-    assert (replaced.version, replaced.store, replaced.schema) == (6, snapshot.store, snapshot.schema)
-    assert Repository(store, Basket, snapshots=EveryNEvents(5)).load("b1") == fresh.load("b1")
+    assert (replaced.version, replaced.store, replaced.schema) == (6, good.store, good.schema)
+    watched = WatchedSnapshotStore(store)
+    assert Repository(watched, Basket, snapshots=policy).load("b1") == Repository(store, Basket).load("b1")
+    assert watched.events_read == 1
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+def test_a_spoilt_snapshot_is_replaced_once(store: Store, policy: SnapshotPolicy) -> None:
+    spoilt(store, no_json)
+    baskets = Repository(store, Basket, snapshots=policy)
+
+    taken = [baskets.execute("b1", Add(sku)) and snapshot_version(store) for sku in SKUS]
+
+    assert taken == [6, 6, 6]
+
+
+def test_a_spoilt_snapshot_is_replaced_also_without_a_cache(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    spoilt(store, no_json)
+    baskets = Repository(store, Basket, snapshots=ByHand(), cache=0)
+
+    taken = [baskets.execute("b1", Add(sku)) and snapshot_version(store) for sku in SKUS]
+
+    assert taken == [6, 6, 6]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+def test_a_spoilt_snapshot_is_replaced_after_a_conflict_too(store: Store) -> None:
+    spoilt(store, no_json)
+    watched = WatchedSnapshotStore(store)
+    watched.before("append", lambda: Repository(store, Basket).execute("b1", Add("quick")))
+
+    Repository(watched, Basket, snapshots=ByHand()).execute("b1", Add("slow"))
+
+    assert snapshot_version(store) == 7
+    loaded = Repository(store, Basket, snapshots=ByHand()).load("b1")
+    assert loaded.state.skus == ["0", "1", "2", "3", "4", "quick", "slow"]
+
+
+def test_a_spoilt_snapshot_is_not_replaced_before_something_is_appended(store: Store) -> None:
+    spoilt(store, no_json)
+    bad = store.load_snapshot(STREAM)
+    baskets = Repository(store, SmallBasket, snapshots=ByHand())
+
+    baskets.load("b1")
+    baskets.execute("b1", Ensure("0"))
+    with pytest.raises(BasketIsFull):
+        baskets.execute("b1", Add("5"))
+
+    assert store.load_snapshot(STREAM) == bad
+
+
+def test_a_spoilt_snapshot_is_replaced_by_hand_at_once(store: Store) -> None:
+    good = spoilt(store, no_json)
+
+    assert Repository(store, Basket, snapshots=ByHand()).snapshot("b1") == 5
+    assert store.load_snapshot(STREAM) == good
+
+
+def test_a_spoilt_snapshot_that_could_not_be_replaced_is_replaced_the_next_time(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    spoilt(store, other_fields)
+    watched = WatchedSnapshotStore(store)
+    watched.before("save_snapshot", fail(StorageError("disk", "full")))
+    baskets = Repository(watched, Basket, snapshots=ByHand())
+
+    taken = [baskets.execute("b1", Add(sku)) and snapshot_version(store) for sku in SKUS]
+
+    assert taken == [5, 7, 7]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
+
+
+def test_a_repository_without_snapshots_never_looks_at_a_spoilt_one(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    spoilt(store, no_json)
+    bad = store.load_snapshot(STREAM)
+
+    assert Repository(store, Basket).execute("b1", Add("5")).version == 6
+    assert store.load_snapshot(STREAM) == bad
+    assert caplog.records == []
+
+
+def test_a_spoilt_snapshot_is_passed_over_when_asked_for_the_past(store: Store) -> None:
+    baskets = Repository(store, Basket, snapshots=ByHand())
+    spoilt(store, no_json)
+    baskets.execute("b1", Add("5"))
+
+    for version in range(1, 7):
+        loaded = Repository(store, Basket, snapshots=ByHand()).load("b1", version=version)
+        assert loaded.state.skus == [str(number) for number in range(version)]
 
 
 @define
@@ -222,23 +486,52 @@ class RicherBasket(Basket):
     colour: str = "brown"
 
 
-def test_a_class_that_has_changed_does_not_use_its_old_snapshots(store: Store) -> None:
-    Repository(store, Basket, snapshots=EveryNEvents(1)).execute("b1", Add("pen"))
+@pytest.mark.parametrize("policy", [EveryNEvents(1000), ByHand()], ids=repr)
+def test_a_class_that_has_changed_replaces_its_old_snapshots(store: Store, policy: SnapshotPolicy) -> None:
+    old = Repository(store, Basket, snapshots=ByHand())
+    old.execute("b1", Add("pen"))
+    old.snapshot("b1")
+    baskets = Repository(store, RicherBasket, snapshots=policy)
 
-    loaded = Repository(store, RicherBasket, snapshots=EveryNEvents(1)).load("b1")
+    assert baskets.load("b1").state == RicherBasket(["pen"], {"pen": 1})
 
-    assert loaded.state == RicherBasket(["pen"], {"pen": 1})
+    baskets.execute("b1", Add("ink"))
+    watched = WatchedSnapshotStore(store)
+    loaded = Repository(watched, RicherBasket, snapshots=policy).load("b1")
+    assert loaded.state == RicherBasket(["pen", "ink"], {"pen": 1, "ink": 1})
+    assert watched.events_read == 1
 
 
-def test_a_snapshot_that_the_store_cannot_read_is_passed_over(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [StorageError("disk", "broken"), OSError("broken"), KeyError("broken")], ids=repr)
+def test_a_snapshot_that_the_store_cannot_read_is_passed_over_and_replaced(
+    store: Store, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     Repository(store, Basket, snapshots=EveryNEvents(1)).execute("b1", Add("pen"))
     watched = WatchedSnapshotStore(store)
-    watched.before("load_snapshot", fail(StorageError("disk", "broken")))
+    watched.before("load_snapshot", fail(error))
+    baskets = Repository(watched, Basket, snapshots=ByHand())
 
-    loaded = Repository(watched, Basket, snapshots=EveryNEvents(1)).load("b1")
+    loaded = baskets.load("b1")
 
     assert loaded.state.skus == ["pen"]
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "broken" in caplog.text
+    baskets.execute("b1", Add("ink"))
+    assert snapshot_version(store) == 2
+
+
+def test_a_row_that_is_no_snapshot_is_passed_over_and_replaced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with SQLiteEventStore(tmp_path / "events.db", durability="normal") as store:
+        Repository(store, Basket, snapshots=EveryNEvents(1)).execute("b1", Add("pen"))
+        with closing(sqlite3.connect(tmp_path / "events.db")) as connection, connection:
+            connection.execute("UPDATE esbank_snapshots SET event_id = x'00'")
+        baskets = Repository(store, Basket, snapshots=ByHand())
+
+        assert baskets.execute("b1", Add("ink")).state.skus == ["pen", "ink"]
+        assert [record.levelno for record in caplog.records] == [logging.WARNING]
+        assert snapshot_version(store) == 2
 
 
 def test_a_snapshot_that_cannot_be_saved_does_not_fail_the_command(
@@ -273,6 +566,16 @@ def test_a_state_that_does_not_fit_its_types_does_not_fail_the_command(
     assert baskets.execute("b1", Add("pen")).version == 1
     assert snapshot_version(store) is None
     assert "expected str, got int" in caplog.text
+
+
+def test_a_state_that_does_not_fit_its_types_is_named_when_a_snapshot_is_taken_by_hand(store: Store) -> None:
+    baskets = Repository(store, MistypedBasket, snapshots=ByHand())
+    baskets.execute("b1", Add("pen"))
+
+    with pytest.raises(DefinitionError, match=r"does not fit MistypedBasket: colour: expected str, got int"):
+        baskets.snapshot("b1")
+
+    assert baskets.execute("b1", Add("ink")).version == 2
 
 
 # Where there can be no snapshots, none may be asked for.

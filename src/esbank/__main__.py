@@ -10,7 +10,7 @@ def main() -> int:
     try:
         from esbank.cli import main as run  # noqa: PLC0415 - it may not be installed
     except ModuleNotFoundError as error:
-        if error.name not in _NEEDED:
+        if (error.name or "").partition(".")[0] not in _NEEDED:
             raise
         sys.stderr.write(f"The commands need {' and '.join(_NEEDED)}; install them: pip install 'esbank[cli]'\n")
         return 2

@@ -10,17 +10,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from attrs import frozen
 
-from esbank.codec import EventRegistry, Fields, Schema, Upcaster, describe_schema, misfits
+from esbank.codec import EventRegistry, Fields, Schema, Upcaster, check_schema, describe_schema, misfits
 from esbank.errors import DefinitionError
 
 __all__ = ["SchemaChange", "Source", "compare_schemas", "registry_of", "write_schemas"]
 
-Source: TypeAlias = "type | EventRegistry | Upcaster | Iterable[Upcaster]"
+Source: TypeAlias = "type | EventRegistry | Upcaster | Iterable[Source]"
 """What tells which events there are: classes, as a registry takes them, and upcasters; or one registry for all."""
 
 _Locked: TypeAlias = dict[str, dict[int, Fields]]
@@ -50,25 +51,24 @@ class SchemaChange:
 
 def registry_of(sources: Iterable[Source]) -> EventRegistry:
     """Make one registry of classes and upcasters, or take the one that is given."""
-    classes: list[type] = []
-    upcasters: list[Upcaster] = []
-    registries: list[EventRegistry] = []
-    for source in sources:
-        if isinstance(source, EventRegistry):
-            registries.append(source)
-        elif isinstance(source, type):
-            classes.append(source)
-        elif isinstance(source, Upcaster):
-            upcasters.append(source)
-        elif isinstance(source, Iterable):
-            upcasters += source
-        else:
-            raise DefinitionError(f"events are told by their classes, by upcasters or by a registry, not by {source!r}")
+    found = list(_flatten(sources))
+    registries = [source for source in found if isinstance(source, EventRegistry)]
     if not registries:
-        return EventRegistry(*classes, upcasters=upcasters)
-    if classes or upcasters or len(registries) > 1:
+        classes = [source for source in found if isinstance(source, type)]
+        return EventRegistry(*classes, upcasters=[source for source in found if isinstance(source, Upcaster)])
+    if len(found) > 1:
         raise DefinitionError("one registry stands for all events: name either that, or classes and upcasters")
     return registries[0]
+
+
+def _flatten(sources: Iterable[Source]) -> Iterator[type | EventRegistry | Upcaster]:
+    for source in sources:
+        if isinstance(source, (type, EventRegistry, Upcaster)):
+            yield source
+        elif isinstance(source, str) or not isinstance(source, Iterable):
+            raise DefinitionError(f"events are told by their classes, by upcasters or by a registry, not by {source!r}")
+        else:
+            yield from _flatten(source)
 
 
 def compare_schemas(file: str | os.PathLike[str], registry: EventRegistry) -> list[SchemaChange]:
@@ -188,10 +188,10 @@ def _fields(schema: Schema) -> Fields:
 
 def _read(path: Path) -> _Locked:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_keys)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} does not exist; write it: python -m esbank schema write {path} …") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON ({error}); restore it from version control, and write it again") from error
     try:
         return _parse(content)
@@ -204,16 +204,37 @@ def _read(path: Path) -> _Locked:
 def _parse(content: Any) -> _Locked:  # noqa: ANN401 - any JSON
     if content["format"] != _FORMAT:
         raise ValueError(f"its format is {content['format']!r}, known is {_FORMAT}")
-    return {
-        name: {int(version): dict(fields) for version, fields in versions.items()}
+    locked: _Locked = {
+        name: {int(version): dict(fields.items()) for version, fields in versions.items()}
         for name, versions in content["events"].items()
     }
+    for versions in locked.values():
+        for fields in versions.values():
+            check_schema({"object": fields})
+    return locked
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key that is there twice, as a merge of two branches may leave it: one of them would be forgotten."""
+    keys = dict(pairs)
+    if len(keys) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} is there twice")
+    return keys
 
 
 def _write(path: Path, locked: _Locked) -> None:
     events = {name: dict(sorted(versions.items())) for name, versions in sorted(locked.items())}
     text = json.dumps({"about": _ABOUT, "format": _FORMAT, "events": events}, indent=2, ensure_ascii=False)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: make the folder {path.parent} first")
     # Replaced in one step, so that nobody ever finds half a file.
     unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_text(f"{text}\n", encoding="utf-8")
-    unfinished.replace(path)
+    try:
+        unfinished.write_text(f"{text}\n", encoding="utf-8")
+        unfinished.replace(path)
+    except OSError:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, assert_type
 
@@ -12,20 +13,23 @@ import pytest
 from attrs import frozen
 from savings_account import AddInterest, SavingsAccount
 
+import esbank
 from esbank import (
     Aggregate,
+    ByHand,
     DefinitionError,
     EventEnvelope,
     EveryNEvents,
     Executed,
     Loaded,
     NoSnapshots,
+    OnEvents,
     Repository,
     SnapshotPolicy,
     UnhandledCommand,
 )
 from esbank.backends.memory import MemoryEventStore
-from esbank.bank import AccountCommand, AccountEvent, Bank, BankAccount, Deposit, OpenAccount
+from esbank.bank import AccountClosed, AccountCommand, AccountEvent, Bank, BankAccount, Deposit, OpenAccount, Withdrawn
 from esbank.store import ANY_VERSION, NO_STREAM, STREAM_EXISTS
 
 
@@ -70,12 +74,39 @@ def test_load_infers_the_state(accounts: Repository[BankAccount]) -> None:
     assert_type(accounts.load("a", version=1).state, BankAccount)
 
 
+def test_a_state_of_the_past_is_a_state(accounts: Repository[BankAccount]) -> None:
+    accounts.execute("a", OpenAccount("Ada"))
+    now = datetime.now(UTC)
+
+    assert_type(accounts.load("a", occurred_until=now), Loaded[BankAccount])
+    assert_type(accounts.load("a", version=1, recorded_until=now, occurred_until=now).state.balance, Decimal)
+
+
+def test_a_moment_is_no_text(accounts: Repository[BankAccount]) -> None:
+    with pytest.raises(TypeError):
+        accounts.load("a", occurred_until="2024-05-01")  # type: ignore[arg-type]
+
+
 def test_history_infers_the_events(accounts: Repository[BankAccount]) -> None:
     accounts.execute("a", OpenAccount("Ada"))
 
     assert_type(accounts.history("a"), Iterator[EventEnvelope[AccountEvent]])
     for envelope in accounts.history("a"):
         assert_type(envelope.event, AccountEvent)
+
+
+def test_timeline_infers_the_events_and_the_states(
+    accounts: Repository[BankAccount], savings: Repository[SavingsAccount]
+) -> None:
+    accounts.execute("a", OpenAccount("Ada"))
+    savings.execute("s", OpenAccount("Ada"))
+
+    assert_type(accounts.timeline("a"), Iterator[tuple[EventEnvelope[AccountEvent], BankAccount]])
+    for envelope, state in accounts.timeline("a"):
+        assert_type(envelope.event, AccountEvent)
+        assert_type(state.balance, Decimal)
+    for _, saved in savings.timeline("s"):
+        assert_type(saved.withdrawals, int)
 
 
 def test_expected_versions_are_numbers_or_one_of_the_constants(accounts: Repository[BankAccount]) -> None:
@@ -146,6 +177,41 @@ def test_policies_combine_to_a_policy() -> None:
             return version - last > 7 and bool(events)
 
     Repository(MemoryEventStore(), BankAccount, snapshots=Weekly() | EveryNEvents(50))
+    Repository(MemoryEventStore(), BankAccount, snapshots=ByHand() | OnEvents(AccountClosed, Withdrawn))
+
+
+def test_a_snapshot_by_hand_is_of_a_version(accounts: Repository[BankAccount]) -> None:
+    accounts.execute("a", OpenAccount("Ada"))
+
+    assert_type(accounts.snapshot("a"), int)
+
+
+def test_a_policy_on_events_takes_classes() -> None:
+    with pytest.raises(TypeError):
+        OnEvents("AccountClosed")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        OnEvents([AccountClosed])  # type: ignore[arg-type]
+
+
+def test_a_context_goes_around_a_block_and_on_a_function(accounts: Repository[BankAccount]) -> None:
+    @esbank.context(actor="alice")
+    def open_account(key: str, *, owner: str) -> int:
+        return accounts.execute(key, OpenAccount(owner)).version
+
+    with esbank.context(correlation_id="1", causation_id="2", extra={"pages": [1, None, {"last": True}]}) as nothing:
+        assert_type(nothing, None)
+        assert_type(open_account("a", owner="Ada"), int)
+    with pytest.raises(TypeError):
+        open_account("b", name="Ada")  # type: ignore[call-arg]
+
+
+def test_a_context_takes_texts_by_name() -> None:
+    with pytest.raises(TypeError), esbank.context("alice"):  # type: ignore[call-arg]
+        pass
+    with pytest.raises(TypeError), esbank.context(actor=7):  # type: ignore[arg-type]
+        pass
+    with pytest.raises(ValueError, match="JSON cannot say"), esbank.context(extra={"who": Unrelated()}):  # type: ignore[dict-item]
+        pass
 
 
 def test_any_aggregate_may_be_kept_as_any(accounts: Repository[BankAccount]) -> None:

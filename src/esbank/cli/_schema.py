@@ -61,4 +61,4 @@ def _show(changes: Sequence[SchemaChange]) -> None:
     styles = {"+": "green", "-": "red"}
     for change in changes:
         for line in str(change).splitlines():
-            say(line, style=styles.get(line.strip()[0], ""))
+            say(line, style=styles.get(line.strip()[:1], ""))

@@ -13,8 +13,9 @@ from typing_extensions import override
 
 __all__ = ["complain", "progress_bar", "say", "show_table"]
 
-_output: Final = Console(highlight=False, markup=False, soft_wrap=True)
-_errors: Final = Console(highlight=False, markup=False, soft_wrap=True, stderr=True)
+# Without `emoji=False`, the `:key:` in the name of a stream would become a key.
+_output: Final = Console(emoji=False, highlight=False, markup=False, soft_wrap=True)
+_errors: Final = Console(emoji=False, highlight=False, markup=False, soft_wrap=True, stderr=True)
 
 
 def say(text: str, style: str = "") -> None:

@@ -8,7 +8,7 @@ fingerprints of commands are made of the same forms.
 from esbank.codec._codec import EventCodec
 from esbank.codec._forms import Misfit
 from esbank.codec._registry import EventRegistry
-from esbank.codec._schemas import Fields, Schema, describe_schema, misfits
+from esbank.codec._schemas import Fields, Schema, check_schema, describe_schema, misfits
 from esbank.codec._state import StateCodec
 from esbank.codec._upcasters import Upcaster, upcaster
 
@@ -20,6 +20,7 @@ __all__ = [
     "Schema",
     "StateCodec",
     "Upcaster",
+    "check_schema",
     "describe_schema",
     "misfits",
     "upcaster",

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-__all__ = ["Fields", "Schema", "describe_schema", "misfits"]
+__all__ = ["Fields", "Schema", "check_schema", "describe_schema", "misfits"]
 
 Schema: TypeAlias = Any
 Fields: TypeAlias = Mapping[str, Schema]
@@ -41,10 +41,31 @@ def describe_schema(schema: Schema) -> str:  # noqa: PLR0911 - one for each kind
             return f"{{{', '.join(f'{name}: {describe_schema(field)}' for name, field in inner.items())}}}"
         case "hook":
             return f"{inner} by a hook"
+        case "dict":
+            return f"dict[str, {describe_schema(inner)}]"
         case "tuple" if isinstance(inner, list):
             return f"tuple[{', '.join(map(describe_schema, inner))}]"
         case _:
             return f"{kind}[{describe_schema(inner)}{', ...' if kind == 'tuple' else ''}]"
+
+
+def check_schema(schema: Schema) -> None:
+    """Raise ``ValueError`` for JSON that is no schema. A name or a kind that is not known may be one of tomorrow."""
+    if isinstance(schema, str):
+        return
+    if not isinstance(schema, dict) or len(schema) != 1:
+        raise ValueError(f"{schema!r:.60} is no type")
+    kind, inner = _parts(schema)
+    if kind == "object" and isinstance(inner, dict):
+        parts = list(inner.values())
+    elif kind == "tuple" and isinstance(inner, list):
+        parts = inner
+    elif kind == "enum" and isinstance(inner, list):
+        parts = []
+    else:
+        parts = [inner]
+    for part in parts:
+        check_schema(part)
 
 
 def misfits(written: Fields, read: Fields) -> dict[str, str]:

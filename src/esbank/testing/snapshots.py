@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import ndiff
+from itertools import starmap
 from pprint import pformat
 from typing import Any, TypeVar
 
@@ -31,7 +32,7 @@ def check_snapshots(
     """
     check_aggregate(aggregate)
     check = _Check(aggregate, list(events), registry or EventRegistry(aggregate))
-    for version in range(len(check.replayed)):
+    for version in range(1, len(check.replayed)):
         check.snapshot_at(version)
 
 
@@ -49,10 +50,8 @@ class _Check:
         for event in events:
             state.apply(self._copy(event))
             self.replayed.append(self._states.copy(state))
-        try:
-            self._texts = list(map(self._states.encode, self.replayed))
-        except ValueError as error:
-            raise AssertionError(f"a state cannot be kept as a snapshot: {error}") from error
+        # None is ever taken of the state before any event.
+        self._texts = ["", *starmap(self._encode, enumerate(self.replayed[1:], 1))]
 
     def snapshot_at(self, version: int) -> None:
         """Go on from a snapshot at `version` to the last event."""
@@ -64,6 +63,14 @@ class _Check:
         for reached, event in enumerate(self._events[version:], version + 1):
             state.apply(self._copy(event))
             self._compare(version, reached, state)
+
+    def _encode(self, version: int, state: Aggregate[Any, Any]) -> str:
+        try:
+            return self._states.encode(state)
+        except ValueError as error:
+            path = getattr(error, "path", "")
+            where = f"{type(state).__name__}.{path}" if path else type(state).__name__
+            raise AssertionError(f"the state at version {version} cannot be kept: {where}: {error}") from error
 
     def _compare(self, snapshot: int, version: int, state: Aggregate[Any, Any]) -> None:
         expected = self.replayed[version]
