@@ -303,7 +303,7 @@ class SQLiteEventStore:
 
     def claim(self, name: str) -> AbstractContextManager[None]:
         """Hold a name for as long as the block lasts, so that nobody else can, in any process."""
-        return claim(f"{self._file}-claims", name)
+        return claim(f"{os.path.realpath(self._file)}-claims", name)
 
     def close(self) -> None:
         """Let go of the file. May be called again; every other call then raises ``StoreClosed``."""

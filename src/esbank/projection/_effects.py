@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from esbank.codec import EventCodec
-from esbank.errors import AlreadyRunning
 from esbank.projection._follower import PAGE, Follower, Page
 from esbank.store import StoredEvent, ViewStore
 
@@ -13,16 +12,22 @@ __all__ = ["cause_side_effects"]
 def cause_side_effects(follower: Follower, views: ViewStore, codec: EventCodec) -> None:
     """Tell the world of the events that are in the view and that it was not told of yet.
 
-    After each of them the place is kept, so that a crash repeats one at most. If somebody else is at it, they are left
-    to it. Raises ``ProjectionError`` when a method fails.
+    After each of them the place is kept, so that a crash repeats one at most. Raises ``ProjectionError`` when a method
+    fails, and ``AlreadyRunning`` when somebody else is at it.
     """
-    if not follower.projector.effect_classes():
-        return
-    try:
+    if _is_behind(follower, views):
         with views.claim(f"{follower.name} side effects"):
-            _cause(follower, views, codec)
-    except AlreadyRunning:
-        return
+            # Again, for what others have put into the view while this one was at it, and left to it.
+            while _is_behind(follower, views):
+                _cause(follower, views, codec)
+
+
+def _is_behind(follower: Follower, views: ViewStore) -> bool:
+    if not follower.projector.effect_classes():
+        return False
+    checkpoint = follower.view.checkpoint(views.query)
+    reached = 0 if checkpoint is None else checkpoint.position or 0
+    return (follower.view.effects_position(views.query) or 0) < reached
 
 
 def _cause(follower: Follower, views: ViewStore, codec: EventCodec) -> None:
@@ -33,9 +38,9 @@ def _cause(follower: Follower, views: ViewStore, codec: EventCodec) -> None:
     position = view.effects_position(views.query) or 0
     while position < checkpoint.position:
         page = Page(codec, list(follower.store.read_all(after=position, limit=PAGE)))
-        skipped = view.skipped(views.query, position)
+        skipped = view.skipped(views.query, after=position)
         for stored in page.events:
-            if stored.position <= checkpoint.position and stored.position not in skipped:
+            if stored.position <= checkpoint.position and (stored.position, stored.event_id) not in skipped:
                 _cause_of(follower, views, page, stored)
         position = min(page.events[-1].position, checkpoint.position)
         _keep(follower, views, position)

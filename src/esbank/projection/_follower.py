@@ -47,7 +47,13 @@ class Follower:
     """Keeps the view of one projector: makes its tables, checks that it belongs to the store, moves it on."""
 
     def __init__(self, store: EventStore, codec: EventCodec, projector: Projector) -> None:
-        self.view = View(projector.name, projector.version, projector.tables, projector.indexes)
+        self.view = View(
+            projector.name,
+            projector.version,
+            projector.tables,
+            projector.indexes,
+            has_effects=bool(projector.effect_classes()),
+        )
         self.store = store
         self._codec = codec
         self._projector = projector
@@ -101,13 +107,13 @@ class Follower:
             )
             raise CheckpointError(self.name, problem)
 
-    def may_go_on(self, checkpoint: Checkpoint) -> bool:
-        """Tell whether a view that was begun before is the beginning of what would be made now."""
+    def misfit(self, checkpoint: Checkpoint) -> str | None:
+        """Say what `check` has against a view, if anything."""
         try:
             self.check(checkpoint)
-        except CheckpointError:
-            return False
-        return True
+        except CheckpointError as error:
+            return error.problem
+        return None
 
     @contextmanager
     def making_tables(self) -> Generator[None]:
@@ -142,12 +148,12 @@ class Follower:
     def handle(self, tx: Transaction, view: View, page: Page) -> Checkpoint:
         """Take a page into a view; raises ``ProjectionError`` that names the event that failed."""
         bound = view.bind(tx)
-        skipped = view.skipped(tx.execute, page.events[0].position - 1)
+        skipped = view.skipped(tx.execute, after=page.events[0].position - 1, in_view=True)
         project, envelope, takes = self._projector.project, page.envelope, self.takes
         at = page.events[0]
         try:
             for at in page.events:
-                if takes(at) and at.position not in skipped:
+                if takes(at) and (at.position, at.event_id) not in skipped:
                     project(envelope(at), bound)
         except Exception as error:
             raise self.failed_at(at) from error

@@ -83,7 +83,7 @@ class Retry:
 
     def delay_after(self, attempt: int) -> float:
         """Return how many seconds to wait after an attempt, which count from 1."""
-        return float(min(self.most, self.delay * 2 ** (attempt - 1)))
+        return float(min(self.most, self.delay * 2 ** min(attempt - 1, 64)))
 
 
 class Projector:
@@ -136,6 +136,8 @@ class Projector:
             )
         if type(cls.version) is not int or cls.version < 1:
             raise DefinitionError(f"{cls.__name__}: version is an int from 1, not {cls.version!r}")
+        if cls.retry is not None and not isinstance(cls.retry, Retry):
+            raise DefinitionError(f"{cls.__name__}: retry is a Retry(…), not {cls.retry!r}")
         for name in (*cls.tables, *cls.indexes):
             check_identifier(cls.__name__, name)
         cls._methods = methods_by_class(cls, _PROJECTS)

@@ -50,7 +50,7 @@ def _begin(views: ViewStore, follower: Follower, *, resume: bool) -> Checkpoint:
     shadow = follower.view.shadow()
     with views.view_transaction() as tx:
         begun = shadow.checkpoint(tx.execute)
-        if not resume or begun is None or not follower.may_go_on(begun):
+        if not resume or begun is None or follower.misfit(begun) is not None:
             shadow.drop(tx)
         return follower.open(tx, shadow)
 

@@ -13,7 +13,7 @@ from attrs import define
 
 from esbank._context import in_context
 from esbank.codec import EventCodec, EventRegistry
-from esbank.errors import CheckpointError, DefinitionError, ProjectionError, StorageError
+from esbank.errors import AlreadyRunning, CheckpointError, DefinitionError, ProjectionError, StorageError
 from esbank.projection._effects import cause_side_effects
 from esbank.projection._follower import Follower, Page, follow
 from esbank.projection._projector import Projector
@@ -26,6 +26,7 @@ __all__ = ["ProjectionRunner"]
 
 _BREATH: Final = 0.1
 _GLANCE: Final = 0.01
+_LONGEST_REST: Final = 1.0
 _LONGEST_ERROR: Final = 2000
 
 
@@ -81,10 +82,10 @@ class ProjectionRunner:
 
         A projector that fails stays before its event and is tried again as its `retry` says; then it stops, and the
         others go on. It goes on after `resume`, after `skip`, or when it is run again. With `rebuild_outdated`, views
-        that other versions of the projectors have made are rebuilt first.
+        that older versions of the projectors have made, or that have other tables, are rebuilt first.
 
         Raises ``AlreadyRunning`` when another runner, in any process, has one of the projectors, ``CheckpointError``
-        as `catch_up` does, and ``StorageError``.
+        as `catch_up` does, ``ProjectionError`` when such a rebuild fails, and ``StorageError``.
         """
         stop = stop or threading.Event()
         with ExitStack() as claims:
@@ -148,10 +149,13 @@ class ProjectionRunner:
         if not follower.takes(event):
             raise ValueError(f"projector {follower.name!r} does not take the {event.type} at position {position}")
         with self._views.view_transaction() as tx:
-            follower.open(tx, follower.view)
-            follower.view.skip(tx, event, reason=reason, by=by)
+            checkpoint = follower.open(tx, follower.view)
             failure = follower.view.failure(tx.execute)
-            if failure is not None and failure.position == position:
+            has_failed = failure is not None and failure.position == position
+            # What is in the view already has failed to be told: then it stays in the view, in rebuilds too.
+            in_view = not (has_failed and position <= (checkpoint.position or 0))
+            follower.view.skip(tx, event, reason=reason, by=by, in_view=in_view)
+            if has_failed:
                 follower.view.forget_failure(tx)
 
     def rebuild(self, *names: str, resume: bool = False, progress: Callable[[int, int], None] | None = None) -> None:
@@ -199,10 +203,12 @@ class ProjectionRunner:
         failures |= follow(self._store, self._codec, checkpoints, self._advance)
         for follower in checkpoints:
             try:
-                if follower not in failures:
+                if not isinstance(failures.get(follower), CheckpointError):
                     cause_side_effects(follower, self._views, self._codec)
             except ProjectionError as error:
-                failures[follower] = error
+                failures[follower] = error  # of an earlier event than the one at which the view fails, if it does
+            except AlreadyRunning as error:
+                failures.setdefault(follower, error)
         return failures
 
     def _advance(self, follower: Follower, checkpoint: Checkpoint, page: Page) -> Checkpoint:
@@ -214,20 +220,30 @@ class ProjectionRunner:
     def _save_failure(self, follower: Follower, error: _Failed, *, has_stopped: bool) -> None:
         if not isinstance(error, ProjectionError):
             return
-        cause = error.__cause__
-        text = f"{type(cause).__name__}: {cause}"[:_LONGEST_ERROR]
+        text = _describe(error.__cause__)
         # What cannot be written down is raised or tried again all the same.
         with suppress(StorageError), self._views.view_transaction() as tx:
             follower.view.save_failure(tx, error.position, text, has_stopped=has_stopped)
 
     def _rebuild_outdated(self) -> None:
         self._prepare()
-        outdated = [status.projector for status in self.status() if status.state is ProjectorState.OUTDATED]
+        outdated = [follower.name for follower in self._followers.values() if self._may_rebuild(follower)]
         if outdated:
             self.rebuild(*outdated)
 
+    def _may_rebuild(self, follower: Follower) -> bool:
+        """Tell whether a view is older than its projector; neither a newer one nor another store's is given up."""
+        view, checkpoint = follower.view, follower.view.checkpoint(self._views.query)
+        return (
+            checkpoint is not None
+            and checkpoint.store == self._store.identity
+            and not view.made(checkpoint)
+            and checkpoint.version <= view.version
+        )
+
     def _run_once(self, attempts: Mapping[Follower, _Attempts]) -> None:
         now = time.monotonic()
+        self._revive(attempts, now)
         due = [follower for follower, attempt in attempts.items() if attempt.due_at <= now]
         failures = self._catch_up(due)
         for follower in due:
@@ -235,29 +251,29 @@ class ProjectionRunner:
             if error is None:
                 attempts[follower].succeed()
             elif isinstance(error, ProjectionError):
-                has_stopped = attempts[follower].fail(follower.projector)
+                has_stopped = attempts[follower].fail(follower.projector, error.position)
                 self._save_failure(follower, error, has_stopped=has_stopped)
-            else:
-                raise error
+            elif isinstance(error, AlreadyRunning):
+                attempts[follower].due_at = time.monotonic() + _BREATH  # to see that nothing was left untold
+        _raise_first(due, failures, CheckpointError)
 
     def _rest(self, attempts: Mapping[Follower, _Attempts], head: int | None, stop: threading.Event) -> None:
         """Wait until there is something to do: an event after `head`, a projector that is due, or the end."""
-        looked_at = time.monotonic()
+        # No longer than this, for the projectors that somebody may tell to go on, perhaps in another process.
+        latest = time.monotonic() + _LONGEST_REST
         while not stop.is_set():
             if self._store.wait(after=head, timeout=_BREATH):
                 return
             now = time.monotonic()
-            if any(attempt.count and attempt.due_at <= now for attempt in attempts.values()):
+            waiting = [attempt.due_at for attempt in attempts.values() if attempt.due_at]
+            if waiting and min(*waiting, latest) <= now:
                 return
-            if now - looked_at > 1.0:
-                looked_at = now
-                self._revive(attempts)
 
-    def _revive(self, attempts: Mapping[Follower, _Attempts]) -> None:
-        """Go on with the projectors that somebody has told to, perhaps in another process."""
+    def _revive(self, attempts: Mapping[Follower, _Attempts], now: float) -> None:
+        """Go on with the projectors that somebody has told to."""
         for follower, attempt in attempts.items():
-            if attempt.has_stopped and follower.view.failure(self._views.query) is None:
-                attempt.due_at = time.monotonic()
+            if attempt.due_at > now and follower.view.failure(self._views.query) is None:
+                attempt.succeed()
 
     def _position(self, follower: Follower) -> int | None:
         self._prepare()
@@ -277,20 +293,21 @@ class ProjectionRunner:
         oldest = next(self._store.read_all(after=position, limit=1), None)
         waiting = 0.0 if oldest is None else (datetime.now(UTC) - oldest.recorded_at).total_seconds()
         behind = self._store.count(after=position)
+        misfit = None if checkpoint is None else follower.misfit(checkpoint)
         return ProjectorStatus(
             projector=follower.name,
-            state=_state(follower, checkpoint, failure, behind),
+            state=_state(checkpoint, misfit, failure, behind),
             position=position,
             head=self._store.head(),
             behind=behind,
             seconds_behind=max(0.0, waiting),
             failed_position=None if failure is None else failure.position,
-            error=None if failure is None else failure.error,
+            error=misfit or (None if failure is None else failure.error),
             skipped=len(follower.view.skipped(self._views.query)),
         )
 
 
-_Failed = ProjectionError | CheckpointError
+_Failed = ProjectionError | CheckpointError | AlreadyRunning
 
 
 @define
@@ -298,38 +315,49 @@ class _Attempts:
     """How often a follower has failed in a row, and when it is tried again."""
 
     count: int = 0
+    position: int | None = None
     due_at: float = 0.0
-
-    @property
-    def has_stopped(self) -> bool:
-        return self.due_at == float("inf")
 
     def succeed(self) -> None:
         self.count, self.due_at = 0, 0.0
 
-    def fail(self, projector: Projector) -> bool:
-        """Count a failure; tell whether it was the last attempt."""
-        self.count += 1
+    def fail(self, projector: Projector, position: int) -> bool:
+        """Count a failure at an event; tell whether it was the last attempt."""
+        self.count = self.count + 1 if position == self.position else 1
+        self.position = position
         retry = projector.retry
         if retry is None or self.count >= retry.attempts:
-            self.count, self.due_at = 0, float("inf")
+            self.due_at = float("inf")
             return True
         self.due_at = time.monotonic() + retry.delay_after(self.count)
         return False
 
 
-def _state(follower: Follower, checkpoint: Checkpoint | None, failure: Failure | None, behind: int) -> ProjectorState:
+def _state(checkpoint: Checkpoint | None, misfit: str | None, failure: Failure | None, behind: int) -> ProjectorState:
     if checkpoint is None:
         return ProjectorState.NEW
-    if not follower.view.made(checkpoint):
+    if misfit is not None:
         return ProjectorState.OUTDATED
     if failure is not None:
         return ProjectorState.STOPPED if failure.has_stopped else ProjectorState.RETRYING
     return ProjectorState.BEHIND if behind else ProjectorState.CURRENT
 
 
-def _raise_first(followers: Iterable[Follower], failures: Mapping[Follower, _Failed]) -> None:
-    in_order = [failures[follower] for follower in followers if follower in failures]
+def _describe(error: BaseException | None) -> str:
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - it is somebody's __str__
+        text = type(error).__name__
+    return text[:_LONGEST_ERROR].encode(errors="backslashreplace").decode()
+
+
+def _raise_first(
+    followers: Iterable[Follower],
+    failures: Mapping[Follower, _Failed],
+    *kinds: type[ProjectionError | CheckpointError],
+) -> None:
+    kinds = kinds or (ProjectionError, CheckpointError)
+    in_order = [failures[follower] for follower in followers if isinstance(failures.get(follower), kinds)]
     if in_order:
         first, *others = in_order
         for other in others:

@@ -23,7 +23,7 @@ class ProjectorState(Enum):
     STOPPED = "stopped"
     """An event failed, and nobody tries it again."""
     OUTDATED = "outdated"
-    """Its view was made by another version of it, or with other tables."""
+    """Its view was made by another version of it, with other tables, or from other events than the store has."""
 
 
 @frozen
@@ -32,7 +32,8 @@ class ProjectorStatus:
 
     `position` is that of the last event in its view, and `head` that of the last in the store; `behind` is how many
     events its view lacks, and `seconds_behind` how long the oldest of these has been waiting. `failed_position` and
-    `error` are those of the event that fails; `skipped` is how many events were passed over on purpose.
+    `error` are those of the event that fails, or `error` alone says what is out of date; `skipped` is how many events
+    were passed over on purpose.
     """
 
     projector: str

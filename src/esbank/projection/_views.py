@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final, Literal, TypeAlias
+from uuid import UUID
 
 from attrs import Factory, define, field, frozen
 
@@ -57,7 +58,8 @@ _CREATE_SKIPPED: Final = """
         reason      TEXT NOT NULL,
         skipped_by  TEXT NOT NULL,
         skipped_at  TEXT NOT NULL,
-        PRIMARY KEY (projector, position)
+        in_view     INTEGER NOT NULL,
+        PRIMARY KEY (projector, position, event_id)
     )
 """
 
@@ -71,6 +73,9 @@ def prepare(tx: Transaction) -> None:
         for name, type_ in _LATER_COLUMNS.items():
             if name not in known:
                 tx.execute(f"ALTER TABLE esbank_checkpoints ADD COLUMN {name} {type_}")
+        if "effects_position" not in known:
+            # There were no side effects, so nobody waits to be told of the past.
+            tx.execute("UPDATE esbank_checkpoints SET effects_position = position")
 
 
 def check_identifier(owner: str, name: str) -> None:
@@ -120,14 +125,17 @@ class View:
     version: int
     tables: Mapping[str, str]
     indexes: Mapping[str, str]
-    is_shadow: bool = False
+    has_effects: bool = field(default=False, kw_only=True)
+    is_shadow: bool = field(default=False, kw_only=True)
     definition: str = field(
         init=False, default=Factory(lambda view: _digest(view.tables, view.indexes), takes_self=True)
     )
 
     def shadow(self) -> View:
         """Return the same tables under names of which readers know nothing."""
-        return View(self.projector, self.version, self.tables, self.indexes, is_shadow=True)
+        return View(
+            self.projector, self.version, self.tables, self.indexes, has_effects=self.has_effects, is_shadow=True
+        )
 
     def at(self, store: str, last: StoredEvent | None) -> Checkpoint:
         """Make the checkpoint of a view that has all events of a store up to `last`."""
@@ -166,12 +174,13 @@ class View:
         return Failure(position, error, datetime.fromisoformat(at), bool(has_stopped))
 
     def save_failure(self, tx: Transaction, position: int, error: str, *, has_stopped: bool) -> None:
-        """Write at which event the projector fails."""
+        """Write at which event the projector fails, unless another runner has got over it meanwhile."""
         tx.execute(
             """
             UPDATE esbank_checkpoints
             SET failed_position = :position, error = :error, failed_at = :at, has_stopped = :has_stopped
             WHERE projector = :projector
+                AND (coalesce(position, 0) < :position OR coalesce(effects_position, 0) < :position)
             """,
             {
                 **self._row,
@@ -192,13 +201,13 @@ class View:
             self._row,
         )
 
-    def skip(self, tx: Transaction, event: StoredEvent, *, reason: str, by: str) -> None:
-        """Write down that an event is to be passed over."""
+    def skip(self, tx: Transaction, event: StoredEvent, *, reason: str, by: str, in_view: bool) -> None:
+        """Write down that an event is to be passed over: by the view as well, or by side effects alone."""
         tx.execute(
             """
             INSERT INTO esbank_skipped_events
-            VALUES (:projector, :position, :stream, :version, :event_id, :type, :reason, :by, :at)
-            ON CONFLICT (projector, position) DO NOTHING
+            VALUES (:projector, :position, :stream, :version, :event_id, :type, :reason, :by, :at, :in_view)
+            ON CONFLICT (projector, position, event_id) DO NOTHING
             """,
             {
                 "projector": self.projector,
@@ -210,16 +219,23 @@ class View:
                 "reason": reason,
                 "by": by,
                 "at": datetime.now(UTC).isoformat(),
+                "in_view": int(in_view),
             },
         )
 
-    def skipped(self, read: Read, after: int | None = None) -> set[int]:
-        """Read the positions after another one of the events that are to be passed over."""
+    def skipped(self, read: Read, *, after: int = 0, in_view: bool = False) -> set[tuple[int, UUID]]:
+        """Read which events after a position are to be passed over, or those that the view passes over too.
+
+        Their ids are part of it, because another store has other events at these positions.
+        """
         rows = read(
-            "SELECT position FROM esbank_skipped_events WHERE projector = :projector AND position > :after",
-            {"projector": self.projector, "after": after or 0},
+            """
+            SELECT position, event_id FROM esbank_skipped_events
+            WHERE projector = :projector AND position > :after AND in_view >= :in_view
+            """,
+            {"projector": self.projector, "after": after, "in_view": int(in_view)},
         )
-        return {position for (position,) in rows}
+        return {(position, UUID(event_id)) for position, event_id in rows}
 
     def effects_position(self, read: Read) -> int | None:
         """Read up to where the world was told of events."""
@@ -227,19 +243,30 @@ class View:
         return rows[0][0] if rows else None
 
     def save_effects_position(self, tx: Transaction, position: int | None) -> None:
-        """Write up to where the world was told of events."""
+        """Write up to where the world was told of events; what failed up to there is forgotten."""
         tx.execute(
-            "UPDATE esbank_checkpoints SET effects_position = :position WHERE projector = :projector",
+            """
+            UPDATE esbank_checkpoints
+            SET effects_position = :position,
+                failed_position = CASE WHEN failed_position > :position THEN failed_position END
+            WHERE projector = :projector
+            """,
             {**self._row, "position": position},
         )
 
     def save(self, tx: Transaction, checkpoint: Checkpoint) -> None:
-        """Write the checkpoint, in the transaction that changes the tables; whatever failed before is forgotten."""
+        """Write the checkpoint, in the transaction that changes the tables.
+
+        An event that failed is forgotten; a side effect that failed is one of an event that is in the view already.
+        Without side effects there is nothing to tell, so that those that come with new code begin from here.
+        """
         tx.execute(
             """
             UPDATE esbank_checkpoints
             SET store = :store, position = :position, stream = :stream, event_id = :event_id,
-                failed_position = NULL, error = NULL, failed_at = NULL, has_stopped = NULL
+                version = :version, definition = :definition,
+                failed_position = CASE WHEN failed_position <= position THEN failed_position END,
+                effects_position = CASE WHEN :has_effects THEN effects_position ELSE :position END
             WHERE projector = :projector
             """,
             {
@@ -248,6 +275,9 @@ class View:
                 "position": checkpoint.position,
                 "stream": checkpoint.stream,
                 "event_id": checkpoint.event_id,
+                "version": checkpoint.version,
+                "definition": checkpoint.definition,
+                "has_effects": int(self.has_effects),
             },
         )
 
@@ -282,10 +312,15 @@ class View:
 
     def take_over(self, tx: Transaction, shadow: View, checkpoint: Checkpoint) -> None:
         """Become what `shadow` is, in one transaction: its tables, its rows and its checkpoint."""
-        told = self.effects_position(tx.execute)
+        before = self.checkpoint(tx.execute)
+        told = self.effects_position(tx.execute) or 0
         self.drop(tx)
         self.create(tx, checkpoint)
-        self.save_effects_position(tx, told)
+        if self.has_effects:
+            # Of another store, or of one that was restored, the world was told other things at these positions.
+            is_same = before is not None and before.store == checkpoint.store
+            last = checkpoint.position or 0
+            self.save_effects_position(tx, min(told, last) if is_same else last)
         for table in self.tables:
             # Copied and not renamed: an index cannot be renamed everywhere, and people's own SQL views stay valid.
             tx.execute(f"INSERT INTO {self._physical(table)} SELECT * FROM {shadow._physical(table)}")
