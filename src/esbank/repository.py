@@ -69,6 +69,11 @@ class Executed(Generic[A_co, E_co]):
     version: int
     envelopes: tuple[EventEnvelope[E_co], ...]
 
+    @property
+    def position(self) -> int | None:
+        """The position of the last event, for ``ProjectionRunner.wait_for``; None when there is no event."""
+        return self.envelopes[-1].position if self.envelopes else None
+
 
 class Repository(Generic[A_co]):
     """Loads and executes one class of aggregates in one store; safe to share between threads.

@@ -118,10 +118,19 @@ def _projectors(targets: Sequence[str]) -> Generator[Projector]:
         found: object = load_target(target)
         several = cast("Iterable[object]", found) if isinstance(found, Iterable) else (found,)
         for one in several:
-            projector: object = one() if isinstance(one, type) else one
-            if not isinstance(projector, Projector):
+            if isinstance(one, Projector):
+                yield one
+            elif isinstance(one, type) and issubclass(one, Projector):
+                yield _object_of(one, target)
+            else:
                 raise ValueError(f"{target} is no projector: {one!r:.60}")  # noqa: TRY004 - a mistake on the command line
-            yield projector
+
+
+def _object_of(projector: type[Projector], target: str) -> Projector:
+    try:
+        return projector()
+    except TypeError as error:
+        raise ValueError(f"{target}: {error}; name an object of the class") from error
 
 
 @contextmanager
@@ -166,6 +175,7 @@ def _show(found: Sequence[ProjectorStatus]) -> int:
             )
             for one in found
         ],
+        numbers_from=2,
     )
     for one in found:
         if one.failed_position is not None:

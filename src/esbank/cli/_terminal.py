@@ -16,6 +16,7 @@ __all__ = ["complain", "progress_bar", "say", "show_table"]
 # Without `emoji=False`, the `:key:` in the name of a stream would become a key.
 _output: Final = Console(emoji=False, highlight=False, markup=False, soft_wrap=True)
 _errors: Final = Console(emoji=False, highlight=False, markup=False, soft_wrap=True, stderr=True)
+_WIDEST: Final = 10_000
 
 
 def say(text: str, style: str = "") -> None:
@@ -28,11 +29,15 @@ def complain(text: str) -> None:
     _errors.print(text, style="red")
 
 
-def show_table(titles: Sequence[str], rows: Sequence[tuple[Sequence[str], str]]) -> None:
-    """Write a table; each row comes with its style."""
-    table = Table(*titles, box=None, pad_edge=False)
+def show_table(titles: Sequence[str], rows: Sequence[tuple[Sequence[str], str]], *, numbers_from: int) -> None:
+    """Write a table; each row comes with its style, and the columns from one on hold numbers."""
+    table = Table(box=None, pad_edge=False)
+    for number, title in enumerate(titles):
+        table.add_column(title, no_wrap=True, justify="right" if number >= numbers_from else "left")
     for cells, style in rows:
         table.add_row(*cells, style=style)
+    # As wide as it needs to be: a name in a file or a pipe must not be cut.
+    table.width = _output.measure(table, options=_output.options.update_width(_WIDEST)).maximum
     _output.print(table)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -200,11 +201,13 @@ def follow(
     advance: Callable[[Follower, Checkpoint, Page], Checkpoint],
     *,
     progress: Callable[[int, int], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> dict[Follower, ProjectionError | CheckpointError]:
     """Bring followers from their checkpoints to where the log ends now; those that are at one place share each page.
 
     Others may append faster than this can follow, so it goes no further than the end at the beginning. A follower that
-    fails stays where it is; returned is why. `checkpoints` are changed to where each has come.
+    fails stays where it is; returned is why. `checkpoints` are changed to where each has come. It ends early, after a
+    page, when `stop` is set.
     """
     head = store.head() or 0
     failures: dict[Follower, ProjectionError | CheckpointError] = {}
@@ -214,7 +217,7 @@ def follow(
             for follower, checkpoint in checkpoints.items()
             if follower not in failures and (checkpoint.position or 0) < head
         }
-        if not behind:
+        if not behind or (stop is not None and stop.is_set()):
             return failures
         start = min(behind.values())
         # Not beyond where the next one is, so that they go on together.

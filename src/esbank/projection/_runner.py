@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ from esbank.store import NO_METADATA, EventStore, StoredEvent, ViewStore
 
 __all__ = ["ProjectionRunner"]
 
+_log: Final = logging.getLogger("esbank.projection")
 _BREATH: Final = 0.1
 _GLANCE: Final = 0.01
 _LONGEST_REST: Final = 1.0
@@ -96,20 +98,20 @@ class ProjectionRunner:
             attempts = {follower: _Attempts() for follower in self._followers.values()}
             while not stop.is_set():
                 head = self._store.head()
-                self._run_once(attempts)
+                self._run_once(attempts, stop)
                 self._rest(attempts, head, stop)
 
-    def wait_for(self, position: int, timeout: float = 5.0, *names: str) -> None:
-        """Wait until the views have the event at a position, such as ``AppendResult.position``.
+    def wait_for(self, position: int | None, timeout: float = 5.0, *names: str) -> None:
+        """Wait until the views have the event at a position: that of an ``AppendResult`` or of what was ``Executed``.
 
         That is how one reads one's own writes while a runner runs, here or in another process. Raises ``TimeoutError``
         after so many seconds, and ``CheckpointError`` when a projector has stopped before that event.
         """
         deadline = time.monotonic() + timeout
         for follower in self._named(names):
-            while (self._position(follower) or 0) < position:
+            while (self._position(follower) or 0) < (position or 0):
                 failure = follower.view.failure(self._views.query)
-                if failure is not None and failure.has_stopped and failure.position <= position:
+                if failure is not None and failure.has_stopped and failure.position <= (position or 0):
                     raise CheckpointError(follower.name, f"it stopped at position {failure.position}: {failure.error}")
                 left = deadline - time.monotonic()
                 if left <= 0:
@@ -191,8 +193,8 @@ class ProjectionRunner:
         follower.check(checkpoint)
         return checkpoint
 
-    def _catch_up(self, followers: Iterable[Follower]) -> dict[Follower, _Failed]:
-        """Bring views to where the log ends now; return what failed."""
+    def _catch_up(self, followers: Iterable[Follower], stop: threading.Event | None = None) -> dict[Follower, _Failed]:
+        """Bring views to where the log ends now, unless it is to stop before; return what failed."""
         checkpoints: dict[Follower, Checkpoint] = {}
         failures: dict[Follower, _Failed] = {}
         for follower in followers:
@@ -200,7 +202,7 @@ class ProjectionRunner:
                 checkpoints[follower] = self._begin(follower)
             except CheckpointError as error:
                 failures[follower] = error
-        failures |= follow(self._store, self._codec, checkpoints, self._advance)
+        failures |= follow(self._store, self._codec, checkpoints, self._advance, stop=stop)
         for follower in checkpoints:
             try:
                 if not isinstance(failures.get(follower), CheckpointError):
@@ -223,7 +225,7 @@ class ProjectionRunner:
         text = _describe(error.__cause__)
         # What cannot be written down is raised or tried again all the same.
         with suppress(StorageError), self._views.view_transaction() as tx:
-            follower.view.save_failure(tx, error.position, text, has_stopped=has_stopped)
+            follower.view.save_failure(tx, error, text, has_stopped=has_stopped)
 
     def _rebuild_outdated(self) -> None:
         self._prepare()
@@ -241,11 +243,11 @@ class ProjectionRunner:
             and checkpoint.version <= view.version
         )
 
-    def _run_once(self, attempts: Mapping[Follower, _Attempts]) -> None:
+    def _run_once(self, attempts: Mapping[Follower, _Attempts], stop: threading.Event) -> None:
         now = time.monotonic()
         self._revive(attempts, now)
         due = [follower for follower, attempt in attempts.items() if attempt.due_at <= now]
-        failures = self._catch_up(due)
+        failures = self._catch_up(due, stop)
         for follower in due:
             error = failures.get(follower)
             if error is None:
@@ -253,6 +255,14 @@ class ProjectionRunner:
             elif isinstance(error, ProjectionError):
                 has_stopped = attempts[follower].fail(follower.projector, error.position)
                 self._save_failure(follower, error, has_stopped=has_stopped)
+                _log.log(
+                    logging.ERROR if has_stopped else logging.WARNING,
+                    "%s: projector %r %s",
+                    self._store,
+                    follower.name,
+                    "has stopped" if has_stopped else "tries again",
+                    exc_info=error,
+                )
             elif isinstance(error, AlreadyRunning):
                 attempts[follower].due_at = time.monotonic() + _BREATH  # to see that nothing was left untold
         _raise_first(due, failures, CheckpointError)
@@ -381,7 +391,7 @@ def _check_projectors(projectors: Sequence[Projector]) -> None:
     for projector in projectors:
         if not isinstance(projector, Projector):
             raise TypeError(f"a runner takes projectors, objects of their classes, not {projector!r}")
-        for name in {projector.name, *projector.tables}:
+        for name in dict.fromkeys((projector.name, *projector.tables)):
             if name in taken:
                 raise DefinitionError(
                     f"{type(projector).__name__} and {taken[name]} share the name {name!r}; give each its own"

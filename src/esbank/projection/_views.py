@@ -11,7 +11,7 @@ from uuid import UUID
 
 from attrs import Factory, define, field, frozen
 
-from esbank.errors import DefinitionError
+from esbank.errors import DefinitionError, ProjectionError
 from esbank.store import Rows, SqlValue, StoredEvent, Transaction
 
 __all__ = ["Checkpoint", "Failure", "View", "check_identifier", "prepare"]
@@ -173,18 +173,25 @@ class View:
         ((position, error, at, has_stopped),) = rows
         return Failure(position, error, datetime.fromisoformat(at), bool(has_stopped))
 
-    def save_failure(self, tx: Transaction, position: int, error: str, *, has_stopped: bool) -> None:
-        """Write at which event the projector fails, unless another runner has got over it meanwhile."""
+    def save_failure(self, tx: Transaction, failed: ProjectionError, error: str, *, has_stopped: bool) -> None:
+        """Write at which event the projector fails, unless another runner has got over it, or it was skipped."""
         tx.execute(
             """
             UPDATE esbank_checkpoints
             SET failed_position = :position, error = :error, failed_at = :at, has_stopped = :has_stopped
             WHERE projector = :projector
                 AND (coalesce(position, 0) < :position OR coalesce(effects_position, 0) < :position)
+                AND NOT EXISTS (
+                    SELECT 1 FROM esbank_skipped_events AS s
+                    WHERE s.projector = :name AND s.position = :position AND s.stream = :stream AND s.version = :version
+                )
             """,
             {
                 **self._row,
-                "position": position,
+                "name": self.projector,
+                "position": failed.position,
+                "stream": str(failed.stream),
+                "version": failed.version,
                 "error": error,
                 "at": datetime.now(UTC).isoformat(),
                 "has_stopped": int(has_stopped),
