@@ -2,7 +2,7 @@
 
 Within a round the contenders take turns, so that whatever else the machine does hits them all; every other round they
 do so in the opposite order. A ratio is the median of the ratios of the rounds. ``python -m benchmarks digests`` prints
-the table of that name alone.
+the table of that name alone; there are ``libraries``, ``digests`` and ``views``.
 """
 
 import importlib
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import digests
+from benchmarks import digests, views
 
 ROUNDS = 5
 COMMANDS = 1_000
@@ -50,6 +50,8 @@ def main() -> None:
             table = make()
             print_table(table, measure(table))
             print()
+    if not sys.argv[1:] or "views" in sys.argv[1:]:
+        views.main()
 
 
 def load_libraries(*names: str) -> dict[str, Callable[[Path], Any]]:
