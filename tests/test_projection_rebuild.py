@@ -16,7 +16,6 @@ from esbank import CheckpointError, EventEnvelope, ProjectionError, ProjectionRu
 from esbank.backends.sqlite import SQLiteEventStore
 from esbank.store import Transaction, ViewStore
 from tests.basket import Added
-from tests.doubles import WatchedStore
 from tests.journal import PLACES, Journal, Place, Totals, add, fail_at, journal, nothing, numbered, open_place, totals
 
 SPAWN: Final = get_context("spawn")
@@ -314,11 +313,9 @@ def test_a_rebuild_takes_in_what_is_appended_meanwhile(tmp_path: Path, kind: str
 def test_what_is_appended_at_the_last_moment_is_in_the_rebuilt_view(tmp_path: Path, kind: str) -> None:
     with open_place(kind, tmp_path) as place:
         add(place.store, "pen")
-        watched = WatchedStore(place.store)
-        # It looks where the log ends before it fills the shadow, and again when the new view takes its place.
-        watched.before("head", lambda: None, lambda: add(place.store, "ink"))
 
-        ProjectionRunner(watched, [Journal()], views=place.views).rebuild()
+        # It is told so when the shadow is full, just before that takes the old view's place.
+        runner_at(place, Journal()).rebuild(progress=lambda _position, _head: add(place.store, "ink"))
 
         assert journal(place.views) == ["pen", "ink"]
 
