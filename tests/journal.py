@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
 from attrs import frozen
 
-from esbank import EventEnvelope, EventStore, Projector, Repository, projects
+from esbank import EventEnvelope, EventStore, ProjectionRunner, Projector, Repository, projects
 from esbank.backends.sqlite import SQLiteEventStore
 from esbank.store import Transaction, ViewStore
 from tests.basket import AddEach, Added, Basket
@@ -104,3 +107,24 @@ def open_place(kind: str, folder: Path) -> Iterator[Place]:
         else:
             with SQLiteEventStore(folder / "views.db", durability="normal") as other:
                 yield Place(store, other)
+
+
+@contextmanager
+def running(runner: ProjectionRunner) -> Iterator[None]:
+    """Run it in a thread until the block ends; raise what it raised."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(runner.run, stop)
+        try:
+            yield
+        finally:
+            stop.set()
+        done.result()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that is sure to come."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,7 +16,7 @@ from attrs import define, field
 from esbank import DefinitionError, ProjectionError, ProjectionRunner, Projector, ProjectorState, Retry
 from esbank.backends.sqlite import SQLiteEventStore
 from tests.doubles import open_store
-from tests.journal import Journal, Place, Totals, add, fail_at, journal, open_place, totals
+from tests.journal import Journal, Place, Totals, add, fail_at, journal, open_place, running, totals, until
 
 SPAWN: Final = get_context("spawn")
 
@@ -31,26 +29,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 def runner_at(place: Place, *projectors: Projector) -> ProjectionRunner:
     return ProjectionRunner(place.store, projectors, views=place.views)
-
-
-@contextmanager
-def running(runner: ProjectionRunner) -> Iterator[None]:
-    """Run it in a thread until the block ends; raise what it raised."""
-    stop = threading.Event()
-    with ThreadPoolExecutor(1) as thread:
-        done = thread.submit(runner.run, stop)
-        try:
-            yield
-        finally:
-            stop.set()
-        done.result()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 @define

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -32,7 +32,21 @@ from esbank.backends.sqlite import SQLiteEventStore
 from esbank.store import EventStore, Rows, SqlValue
 from tests.basket import Add, Basket
 from tests.doubles import KINDS, Store, open_store
-from tests.journal import PLACES, Journal, Place, Totals, add, fail_at, journal, nothing, numbered, open_place, totals
+from tests.journal import (
+    PLACES,
+    Journal,
+    Place,
+    Totals,
+    add,
+    fail_at,
+    journal,
+    nothing,
+    numbered,
+    open_place,
+    running,
+    totals,
+    until,
+)
 
 SPAWN: Final = get_context("spawn")
 
@@ -51,26 +65,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 def runner_at(place: Place, *projectors: Projector) -> ProjectionRunner:
     return ProjectionRunner(place.store, projectors or (Journal(), Totals()), views=place.views)
-
-
-@contextmanager
-def running(runner: ProjectionRunner) -> Iterator[None]:
-    """Run it in a thread until the block ends; raise what it raised."""
-    stop = threading.Event()
-    with ThreadPoolExecutor(1) as thread:
-        done = thread.submit(runner.run, stop)
-        try:
-            yield
-        finally:
-            stop.set()
-        done.result()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def run_briefly(runner: ProjectionRunner) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,7 +26,21 @@ from esbank.backends.memory import MemoryEventStore
 from esbank.backends.sqlite import SQLiteEventStore
 from tests.basket import Add, Added, Basket, CheckedOut, Fill, Filled, Note
 from tests.doubles import KINDS, Store, open_store
-from tests.journal import PLACES, Journal, Place, Totals, add, fail_at, journal, nothing, numbered, open_place, totals
+from tests.journal import (
+    PLACES,
+    Journal,
+    Place,
+    Totals,
+    add,
+    fail_at,
+    journal,
+    nothing,
+    numbered,
+    open_place,
+    running,
+    totals,
+    until,
+)
 
 
 @pytest.fixture(params=PLACES)
@@ -76,26 +89,6 @@ def runner_at(place: Place, *projectors: Projector) -> ProjectionRunner:
     runner = ProjectionRunner(place.store, projectors, views=place.views)
     runner.catch_up()
     return runner
-
-
-@contextmanager
-def running(runner: ProjectionRunner) -> Iterator[None]:
-    """Run it in a thread until the block ends; raise what it raised."""
-    stop = threading.Event()
-    with ThreadPoolExecutor(1) as thread:
-        done = thread.submit(runner.run, stop)
-        try:
-            yield
-        finally:
-            stop.set()
-        done.result()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def state_of(runner: ProjectionRunner) -> ProjectorState:
