@@ -27,7 +27,8 @@ class Bare:
         self.close()
 
 
-for name in "append append_many read read_all read_correlated find version head streams close".split():
+NAMES = "append append_many read read_all read_correlated subscribe wait count find version head streams close"
+for name in NAMES.split():
     setattr(Bare, name, lambda self, *args, _name=name, **kwargs: getattr(self.whole, _name)(*args, **kwargs))
 Bare.identity = property(lambda self: self.whole.identity)
 
@@ -129,6 +130,38 @@ BROKEN = {
         """,
         "long_log",
     ),
+    "counts the event at the position as well": (
+        """
+        class Store(Bare):
+            def count(self, *, after=None):
+                return self.whole.count(after=after) + bool(after)
+        """,
+        "counted",
+    ),
+    "looks once instead of waiting": (
+        """
+        class Store(Bare):
+            def wait(self, *, after, timeout):
+                return self.whole.wait(after=after, timeout=0)
+        """,
+        "ends_the_wait",
+    ),
+    "wakes whoever waits for nothing": (
+        """
+        class Store(Bare):
+            def wait(self, *, after, timeout):
+                return self.whole.wait(after=after, timeout=timeout) or True
+        """,
+        "in_vain",
+    ),
+    "follows everything": (
+        """
+        class Store(Bare):
+            def subscribe(self, *, after=None, categories=None, types=None):
+                return self.whole.subscribe(after=after)
+        """,
+        "keeps_to_its_filters",
+    ),
     "goes on after its end": (
         """
         class Store(Bare):
@@ -149,3 +182,47 @@ def test_a_sound_store_passes(pytester: pytest.Pytester) -> None:
 @pytest.mark.parametrize(("store", "select"), BROKEN.values(), ids=BROKEN)
 def test_a_broken_store_fails(pytester: pytest.Pytester, store: str, select: str) -> None:
     assert run(pytester, dedent(store), select=select).parseoutcomes()["failed"] > 0
+
+
+INLINE = """has_queries_during_transactions = False
+    has_inline = True
+
+    def open_inline(self, folder, *handlers):
+        return Store(inline=handlers)
+"""
+TOO_LATE = """
+class Store(MemoryEventStore):
+    def __init__(self, *, inline=()):
+        super().__init__()
+        self.handlers = inline
+        self.tell(())
+
+    def append(self, stream, events, *, expected_version):
+        result = super().append(stream, events, expected_version=expected_version)
+        self.tell(result.events)
+        return result
+
+    def tell(self, events):
+        with self.view_transaction() as tx:
+            for handler in self.handlers:
+                handler.on_append(tx, events)
+"""
+
+
+def test_a_store_need_not_change_anything_inline(pytester: pytest.Pytester) -> None:
+    outcomes = run(pytester, "Store = Bare", select="handler").parseoutcomes()
+
+    assert set(outcomes) == {"skipped", "deselected"}
+
+
+def test_a_store_that_tells_its_inline_handlers_in_time_passes(pytester: pytest.Pytester) -> None:
+    outcomes = run(pytester, "Store = MemoryEventStore", select="undoes or not_handled", flags=INLINE).parseoutcomes()
+
+    assert set(outcomes) == {"passed", "deselected"}
+
+
+def test_a_store_that_tells_its_inline_handlers_too_late_fails(pytester: pytest.Pytester) -> None:
+    outcomes = run(pytester, TOO_LATE, select="undoes or not_handled", flags=INLINE).parseoutcomes()
+
+    assert "passed" not in outcomes
+    assert outcomes["failed"] > 0

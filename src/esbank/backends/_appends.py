@@ -12,6 +12,7 @@ from esbank.errors import ConcurrencyError, DuplicateEvent
 from esbank.store import (
     AppendResult,
     DigestNext,
+    InlineHandler,
     NewEvent,
     StoredEvent,
     StreamAppend,
@@ -30,6 +31,7 @@ __all__ = [
     "check_expectations",
     "check_filter",
     "check_filters",
+    "check_inline",
     "check_read",
     "check_stream",
     "concerned",
@@ -97,6 +99,15 @@ def check_filters(after: int | None, categories: object, types: object) -> None:
     check_read(after=0 if after is None else after)
     check_filter(categories)
     check_filter(types)
+
+
+def check_inline(handlers: Iterable[InlineHandler]) -> tuple[InlineHandler, ...]:
+    """Refuse with a ``TypeError`` what takes no appends, before anything is opened."""
+    handlers = tuple(handlers)
+    for handler in handlers:
+        if isinstance(handler, type) or not callable(getattr(handler, "on_append", None)):
+            raise TypeError(f"an inline handler is an object with on_append(), such as a projector, not {handler!r}")
+    return handlers
 
 
 def check_read(*, after: int = 0, up_to: int | None = None, limit: int | None = None) -> None:

@@ -50,7 +50,7 @@ class _LockFile:
 
 
 _open_files: Final[dict[str, _LockFile]] = {}
-_mutex = threading.Lock()
+_mutex: Final = threading.Lock()
 
 
 @contextmanager
@@ -67,7 +67,9 @@ def claim(file: str, name: str) -> Generator[None]:
             _lock(lock_file.descriptor, offset)
         except OSError as error:
             _close_if_unused(file, lock_file)
-            raise AlreadyRunning(name) from error
+            if isinstance(error, (BlockingIOError, PermissionError)):
+                raise AlreadyRunning(name) from error
+            raise StorageError(file, f"{error}; use a local disk") from error
         _open_files[file] = lock_file
         lock_file.names.add(name)
     owner = os.getpid()
@@ -108,13 +110,13 @@ def _close_if_unused(file: str, lock_file: _LockFile) -> None:
 
 
 def _forget_all() -> None:
-    """Begin a forked child without any: its parent holds the locks, and may have been about to take one."""
-    global _mutex  # noqa: PLW0603
-    _mutex = threading.Lock()
+    """Begin a forked child without any: its parent holds the locks."""
     for lock_file in _open_files.values():
         os.close(lock_file.descriptor)
     _open_files.clear()
+    _mutex.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
+    # Nobody is to be between opening or closing a file and saying so.
+    os.register_at_fork(before=_mutex.acquire, after_in_parent=_mutex.release, after_in_child=_forget_all)

@@ -55,6 +55,7 @@ class Database:
         self._reading = 0
         self._no_reader = threading.Condition()
         self._watcher: Connection | None = None
+        self._watchers = 0
         self._changes = 0
         self._changed = threading.Condition()
         _open_databases.add(self)
@@ -124,17 +125,19 @@ class Database:
             if is_counted:
                 self._return(connection)
 
-    def changes(self) -> tuple[int, int]:
+    def changes(self) -> tuple[int, int, int]:
         """Return something that differs from what it was before whenever somebody has committed, in any process."""
         mine = self._changes
         with self._no_reader:
             self.check_open()
             if self._watcher is None:
                 self._watcher = self._connect()
+                # Each connection counts for itself: what a new one says cannot be compared with what another said.
+                self._watchers += 1
             ((others,),) = self._watcher.rows("PRAGMA data_version")
-        return mine, others
+            return mine, self._watchers, others
 
-    def wait_for_change(self, since: tuple[int, int], timeout: float) -> None:
+    def wait_for_change(self, since: tuple[int, int, int], timeout: float) -> None:
         """Wait until this process has committed something since, at most `timeout` seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._changes != since[0], timeout)

@@ -17,6 +17,7 @@ from esbank.backends._appends import (
     check_expectations,
     check_filter,
     check_filters,
+    check_inline,
     check_read,
     check_stream,
     concerned,
@@ -74,6 +75,7 @@ class MemoryEventStore:
     ) -> None:
         self._has_digests = digests
         self._clock = clock
+        self._inline = check_inline(inline)
         # Taken again by whoever reads inside an append.
         self._lock = threading.RLock()
         self._appended = threading.Condition(self._lock)
@@ -93,7 +95,6 @@ class MemoryEventStore:
             is_in_memory=True,
         )
         self._closed = False
-        self._inline = tuple(inline)
         if self._inline:
             with self._inline_transaction() as transaction:
                 self._tell_inline(transaction, ())
@@ -124,7 +125,7 @@ class MemoryEventStore:
                 return first
             check_expectations(concerned(appends, conditions), self._version)
             numbered, recorded_at = self._number(appends)
-            stored = [event for event, _ in numbered]
+            stored = tuple(event for event, _ in numbered)
             self._tell_inline(transaction, stored)
             self._keep(numbered, recorded_at)
             return results(appends, stored)
@@ -187,15 +188,17 @@ class MemoryEventStore:
 
     def wait(self, *, after: int | None, timeout: float) -> bool:
         """Wait until there is an event after a position, at most `timeout` seconds; tell whether there is one."""
-        check_read(after=after or 0)
+        check_read(after=0 if after is None else after)
         with self._appended:
-            self._appended.wait_for(lambda: self._closed or len(self._log) > (after or 0), timeout)
+            self._appended.wait_for(
+                lambda: self._closed or len(self._log) > (after or 0), min(timeout, threading.TIMEOUT_MAX)
+            )
             self._check_open()
             return len(self._log) > (after or 0)
 
     def count(self, *, after: int | None = None) -> int:
         """Count the events after a position."""
-        check_read(after=after or 0)
+        check_read(after=0 if after is None else after)
         self._check_open()
         return max(0, len(self._log) - (after or 0))
 
@@ -248,6 +251,7 @@ class MemoryEventStore:
 
     def claim(self, name: str) -> AbstractContextManager[None]:
         """Hold a name for as long as the block lasts, so that nobody else can."""
+        self._check_open()
         return claim_in_process(self._claims, name)
 
     def close(self) -> None:
@@ -327,7 +331,8 @@ class MemoryEventStore:
             stream.by_id[event.event_id] = event
             if correlation_id is not None:
                 self._by_correlation.setdefault(correlation_id, []).append(event)
-            self._log.append(event)
+        # All at once, because whoever follows the log holds no lock.
+        self._log += [event for event, _ in numbered]
         self._appended.notify_all()
 
     @contextmanager

@@ -18,6 +18,7 @@ from esbank.backends._appends import (
     check_expectations,
     check_filter,
     check_filters,
+    check_inline,
     check_read,
     check_stream,
     concerned,
@@ -106,6 +107,7 @@ class SQLiteEventStore:
         if durability not in {"full", "normal"}:
             raise ValueError(f'durability is "full" or "normal", not {durability!r}')
         self._clock = clock
+        self._inline = check_inline(inline)
         name = self._path
         self._identity, self._has_digests = _prepare_file(
             file, self._path, busy_timeout, create=create, digests=digests
@@ -115,7 +117,6 @@ class SQLiteEventStore:
             connect=lambda: Connection(file, timeout=busy_timeout, name=name),
             prepare_writer=lambda writer: _set_durability(writer, durability),
         )
-        self._inline = tuple(inline)
         if self._inline:
             self._open_inline()
 
@@ -224,9 +225,9 @@ class SQLiteEventStore:
 
     def wait(self, *, after: int | None, timeout: float) -> bool:
         """Wait until there is an event after a position, at most `timeout` seconds; tell whether there is one."""
-        check_read(after=after or 0)
+        check_read(after=0 if after is None else after)
         deadline = time.monotonic() + timeout
-        seen: tuple[int, int] | None = None
+        seen: tuple[int, int, int] | None = None
         while True:
             changes = self._database.changes()
             if changes != seen:
@@ -234,13 +235,13 @@ class SQLiteEventStore:
                 if (self.head() or 0) > (after or 0):
                     return True
             left = deadline - time.monotonic()
-            if left <= 0:
+            if not left > 0:
                 return False
             self._database.wait_for_change(changes, min(left, _GLANCE))
 
     def count(self, *, after: int | None = None) -> int:
         """Count the events after a position."""
-        check_read(after=after or 0)
+        check_read(after=0 if after is None else after)
         with self._database.read() as connection:
             ((count,),) = connection.rows("SELECT count(*) FROM esbank_events WHERE position > ?", (after or 0,))
         return int(count)
@@ -303,6 +304,7 @@ class SQLiteEventStore:
 
     def claim(self, name: str) -> AbstractContextManager[None]:
         """Hold a name for as long as the block lasts, so that nobody else can, in any process."""
+        self._database.check_open()
         return claim(f"{os.path.realpath(self._file)}-claims", name)
 
     def close(self) -> None:
@@ -338,7 +340,7 @@ class SQLiteEventStore:
         transaction = _AppendTransaction(connection, self)
         try:
             for handler in self._inline:
-                handler.on_append(transaction, stored)
+                handler.on_append(transaction, tuple(stored))
         finally:
             transaction.end()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import types
 from collections.abc import Callable
 from copy import deepcopy
@@ -38,12 +39,19 @@ Hooks: TypeAlias = "Callable[[Converter], object]"
 """Registers a user's own types with the cattrs converter that it is given."""
 
 
+class _Open(threading.local):
+    """The classes that a thread is making forms of; what another one makes at the same time does no harm."""
+
+    def __init__(self) -> None:
+        self.classes: list[type] = []
+
+
 class Forms:
     """The forms of all types that events, states and commands are made of, each compiled once."""
 
     def __init__(self, hooks: Hooks | None = None) -> None:
         self._forms: dict[Any, Form] = dict(SCALARS)
-        self._open: list[type] = []
+        self._open = _Open()
         self._converter = None if hooks is None else _hooked_converter(hooks)
 
     def of(self, annotation: Any) -> Form:
@@ -76,11 +84,11 @@ class Forms:
         return form
 
     def _of_attrs_class(self, cls: type) -> Form:
-        if cls in self._open:
+        if cls in self._open.classes:
             raise DefinitionError(
                 f"{cls.__name__} contains itself; keep a list of flat parts, or register a hook for it"
             )
-        self._open.append(cls)
+        self._open.classes.append(cls)
         try:
             hints = _hints(cls)
             forms: dict[str, Form] = {}
@@ -93,7 +101,7 @@ class Forms:
                     raise DefinitionError(f"{cls.__name__}.{attribute.name}: {error}") from error
             return object_form(cls, forms)
         finally:
-            self._open.pop()
+            self._open.classes.pop()
 
     def _of_generic(self, annotation: Any) -> Form:  # noqa: PLR0911 - one for each generic
         origin, arguments = get_origin(annotation), get_args(annotation)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from esbank.codec import EventCodec, EventRegistry
+from esbank.errors import DefinitionError
 from esbank.projection._follower import PAGE, Follower, Page
 from esbank.projection._views import Checkpoint
 from esbank.store import AppendTransaction, StoredEvent
@@ -38,6 +39,8 @@ class InlineView:
             follower.check(checkpoint)
         else:
             checkpoint = follower.committed(tx, follower.view)
+            if (checkpoint.position or 0) >= events[0].position:
+                raise DefinitionError(f"two inline projectors share the name {follower.name!r}; give each its own")
         self._catch_up(tx, follower, checkpoint)
         if events:
             follower.handle(tx, follower.view, Page(self._codec, events))

@@ -169,6 +169,8 @@ class Projector:
         Raises ``ProjectionError`` when a method fails, and ``CheckpointError`` when the view does not belong to the
         store or is out of date; the append is then undone.
         """
-        if self._inline is None:
-            self._inline = InlineView(self)
-        self._inline.on_append(tx, events)
+        inline = self._inline
+        if inline is None:
+            inline = InlineView(self)
+            object.__setattr__(self, "_inline", inline)  # a subclass may be frozen
+        inline.on_append(tx, events)

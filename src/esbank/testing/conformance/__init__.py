@@ -32,12 +32,14 @@ pytest.register_assert_rewrite(
             "_correlated",
             "_digests",
             "_given",
+            "_inline",
             "_many",
             "_races",
             "_reads",
             "_repeats",
             "_snapshots",
             "_stored",
+            "_subscriptions",
             "_views",
         )
     )
@@ -48,12 +50,14 @@ from esbank.testing.conformance._appends import Appends  # noqa: E402
 from esbank.testing.conformance._closing import Closing  # noqa: E402
 from esbank.testing.conformance._correlated import ReadsOfConversations  # noqa: E402
 from esbank.testing.conformance._digests import Digests  # noqa: E402
+from esbank.testing.conformance._inline import InlineHandlers  # noqa: E402
 from esbank.testing.conformance._many import AppendsToManyStreams  # noqa: E402
 from esbank.testing.conformance._races import Races  # noqa: E402
 from esbank.testing.conformance._reads import Reads, ReadsOfTheLog  # noqa: E402
 from esbank.testing.conformance._repeats import Repeats  # noqa: E402
 from esbank.testing.conformance._snapshots import Snapshots  # noqa: E402
 from esbank.testing.conformance._stored import StoredEvents, StreamNames  # noqa: E402
+from esbank.testing.conformance._subscriptions import Subscriptions  # noqa: E402
 from esbank.testing.conformance._views import Views  # noqa: E402
 
 __all__ = ["EventStoreConformance"]
@@ -70,8 +74,10 @@ class EventStoreConformance(
     StreamNames,
     Digests,
     Races,
+    Subscriptions,
     Snapshots,
     Views,
+    InlineHandlers,
     Closing,
 ):
     """Subclass it, name the class ``Test…``, and give it a fixture ``store``: a fresh and empty ``EventStore``.
@@ -87,3 +93,5 @@ class EventStoreConformance(
     """Whether the store keeps views: it is a ``ViewStore``."""
     has_queries_during_transactions: ClassVar[bool] = True
     """Whether views are queried beside an open transaction; else a query waits for it, and is refused inside it."""
+    has_inline: ClassVar[bool] = False
+    """Whether the store takes inline handlers; then the class says how to open one with some: `open_inline`."""

@@ -19,6 +19,7 @@ from esbank.store import (
     AppendTransaction,
     EventStore,
     InlineHandler,
+    SqlValue,
     StoredEvent,
     StreamAppend,
     ViewStore,
@@ -45,7 +46,7 @@ class Log:
         if not events:
             tx.execute("CREATE TABLE IF NOT EXISTS inline_events (position BIGINT, stream TEXT, data TEXT)")
         for event in events:
-            row = {"position": event.position, "stream": str(event.stream), "data": event.data}
+            row: dict[str, SqlValue] = {"position": event.position, "stream": str(event.stream), "data": event.data}
             tx.execute("INSERT INTO inline_events VALUES (:position, :stream, :data)", row)
         self.calls.append(tuple(events))
         if self.then is not None:
@@ -204,7 +205,7 @@ class InlineHandlers:
         assert len(refused) == 8
         assert not any(isinstance(error, StoreClosed) for error in refused)
 
-    def test_a_transaction_that_has_ended_takes_no_more_statements(self, folder: Path) -> None:
+    def test_the_ended_transaction_of_an_append_takes_no_more_statements(self, folder: Path) -> None:
         kept: list[AppendTransaction] = []
 
         with self.open_inline(folder, Log(lambda tx, _: kept.append(tx))) as store:
