@@ -235,7 +235,7 @@ def test_a_second_run_of_a_projector_is_refused(place: Place) -> None:
         for second in (runner, runner_at(place), runner_at(place, Totals())):
             with pytest.raises(AlreadyRunning) as refused:
                 run_briefly(second)
-            assert refused.value.projector in {"Journal", "Totals"}
+            assert refused.value.name in {"Journal", "Totals"}
             assert "stop the other one first" in str(refused.value)
 
         runner.wait_for(append(place.store, "pen"), 20)
@@ -324,7 +324,7 @@ def try_to_run(folder: Path) -> str:
         try:
             run_briefly(ProjectionRunner(store, [Journal()]))
         except AlreadyRunning as error:
-            return f"{error.projector} is running"
+            return f"{error.name} is running"
     return "runs"
 
 
@@ -374,11 +374,14 @@ def fork_while_running(folder: Path) -> list[str]:
         with store.claim("Journal"):
             child = os.fork()
             if child == 0:
-                os.write(tell, f"child: {try_to_run(folder)}\n".encode())
-                os.read(wait, 1)
-                os.write(tell, f"child, when the parent has ended: {try_to_run(folder)}\n".encode())
-                os.read(wait, 1)
-                os._exit(0)
+                try:
+                    os.write(tell, f"child: {try_to_run(folder)}\n".encode())
+                    os.read(wait, 1)
+                    os.write(tell, f"child, when the parent has ended: {try_to_run(folder)}\n".encode())
+                    os.read(wait, 1)
+                finally:
+                    os._exit(0)
+            os.close(tell)  # so that a child that fails is not waited for
             said = [os.read(told, 200).decode()]
             # The child has come and gone, and the claim is what it was.
             with ProcessPoolExecutor(1, mp_context=SPAWN) as other:

@@ -257,13 +257,13 @@ class CheckpointError(EsbankError):
 
 @define(eq=False, slots=False)
 class AlreadyRunning(EsbankError):
-    """Another runner, in this process or another one, follows the log for this projector."""
+    """Somebody else, in this process or in another one, holds this name: for a projector, another runner."""
 
-    projector: str
+    name: str
 
     def __str__(self) -> str:
         return (
-            f"projector {self.projector!r} is being run already, in this process or in another one. "
+            f"{self.name!r} is being run already, in this process or in another one. "
             "One runner is enough; stop the other one first, or let it go on."
         )
 

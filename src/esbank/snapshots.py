@@ -74,7 +74,7 @@ class OnEvents(SnapshotPolicy):
 
 @frozen
 class ByHand(SnapshotPolicy):
-    """Take one when ``Repository.snapshot`` is called, and else none."""
+    """Take one when ``Repository.snapshot`` is called, and else only in place of one that has become useless."""
 
     @override
     def is_due(self, *, last: int, version: int, events: Sequence[object]) -> bool:

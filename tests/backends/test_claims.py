@@ -77,7 +77,7 @@ def test_a_name_that_is_held_is_refused_to_everybody_else(views: ViewStore) -> N
         assert in_threads([partial(is_free, views, "Balances")]) == [False]
         assert not is_free(views, "Balances")
 
-    assert raised.value.projector == "Balances"
+    assert raised.value.name == "Balances"
     assert is_free(views, "Balances")
 
 

@@ -175,9 +175,9 @@ def test_status_is_a_table(start: Run, store: SQLiteEventStore) -> None:
     assert (result.code, result.errors) == (0, "")
     seconds = cell(result.output, "Sales", "for")
     assert lines(result.output) == [
-        ["projector", "state", "position", "head", "behind", "for", "skipped"],
-        ["Sales", "behind", "2", "3", "1", seconds, "0"],
-        ["Stock", "new", "0", "3", "3", cell(result.output, "Stock", "for"), "0"],
+        ["projector", "state", "position", "head", "behind", "for", "untold", "skipped"],
+        ["Sales", "behind", "2", "3", "1", seconds, "0", "0"],
+        ["Stock", "new", "0", "3", "3", cell(result.output, "Stock", "for"), "0", "0"],
     ]
     assert re.fullmatch(r"\d+ s", seconds)
 
@@ -205,7 +205,7 @@ def test_an_empty_store_has_nothing_to_follow(run: Run, store: SQLiteEventStore)
     result = run("projections", "status", "shop.db", "shop:Sales")
 
     assert result.code == 0
-    assert lines(result.output)[1] == ["Sales", "new", "0", "0", "0", "0 s", "0"]
+    assert lines(result.output)[1] == ["Sales", "new", "0", "0", "0", "0 s", "0", "0"]
     runner_of(store).catch_up()
     assert cell(run("projections", "status", "shop.db", "shop:Sales").output, "Sales", "state") == "current"
 
@@ -474,7 +474,7 @@ def test_a_second_runner_is_refused(begin: Start, start: Run, store: SQLiteEvent
     second = start("projections", "run", "shop.db", "shop:Views.ALL")
 
     assert second.code == 2
-    assert "projector 'Sales' is being run already, in this process or in another one." in second.errors
+    assert "'Sales' is being run already, in this process or in another one." in second.errors
     assert end(process, signal.SIGINT).code == 0
 
 
@@ -714,6 +714,18 @@ def test_a_runner_that_has_stopped_goes_on_by_itself(begin: Start, start: Run, s
 
     wait_until(lambda: stock(store) == {"tea": 99})
     assert end(process, signal.SIGTERM).code == 0
+
+
+def test_projectors_that_have_stopped_are_told_to_go_on(run: Run, store: SQLiteEventStore) -> None:
+    sell(store, "mug")
+    with pytest.raises(Exception, match="mug"):
+        runner_of(store).catch_up()
+    assert cell(run("projections", "status", "shop.db", "shop:Views.ALL").output, "Stock", "state") == "stopped"
+
+    result = run("projections", "resume", "shop.db", "shop:Views.ALL", "--only", "Stock")
+
+    assert result.code == 0
+    assert cell(result.output, "Stock", "state") == "behind"
 
 
 def test_one_projector_needs_no_name_to_skip(run: Run, store: SQLiteEventStore) -> None:

@@ -29,7 +29,6 @@ __all__ = [
     "check_appends",
     "check_correlation_id",
     "check_expectations",
-    "check_filter",
     "check_filters",
     "check_inline",
     "check_read",
@@ -88,17 +87,12 @@ def check_stream(stream: object) -> None:
         raise TypeError(f"a stream is named by a StreamId, not {stream!r}; StreamId.parse() reads one from text")
 
 
-def check_filter(wanted: object) -> None:
-    """Refuse one text where several are meant, because it would be taken letter by letter."""
-    if isinstance(wanted, str):
-        raise TypeError(f"give categories and types as several, as in ({wanted!r},)")
-
-
 def check_filters(after: int | None, categories: object, types: object) -> None:
-    """Refuse what `check_filter` and `check_read` refuse, for whoever reads on and on."""
+    """Refuse a position that makes no sense, and one text where several are meant, which would be taken by letters."""
     check_read(after=0 if after is None else after)
-    check_filter(categories)
-    check_filter(types)
+    for wanted in (categories, types):
+        if isinstance(wanted, str):
+            raise TypeError(f"give categories and types as several, as in ({wanted!r},)")
 
 
 def check_inline(handlers: Iterable[InlineHandler]) -> tuple[InlineHandler, ...]:

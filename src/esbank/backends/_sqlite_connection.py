@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 from esbank.errors import StorageError, StoreClosed
-from esbank.store import Rows, SqlValue
+from esbank.store import EventStore, InlineHandler, Rows, SqlValue, StoredEvent
 
-__all__ = ["Connection", "ConstraintError", "SQLiteTransaction"]
+__all__ = ["Connection", "ConstraintError", "SQLiteTransaction", "tell_inline"]
 
 
 class ConstraintError(StorageError):
@@ -205,6 +205,33 @@ class SQLiteTransaction:
         if self._has_ended:
             raise StorageError(self._store, "the transaction has ended; execute statements inside its with block")
         check_statement(sql)
+
+
+class _AppendTransaction(SQLiteTransaction):
+    """The transaction of an append: implements ``esbank.store.AppendTransaction``."""
+
+    def __init__(self, connection: Connection, store: EventStore) -> None:
+        super().__init__(connection, repr(store))
+        self._event_store = store
+
+    @property
+    def store(self) -> EventStore:
+        """The store that is appended to."""
+        return self._event_store
+
+
+def tell_inline(
+    handlers: Sequence[InlineHandler], connection: Connection, store: EventStore, stored: Sequence[StoredEvent]
+) -> None:
+    """Let handlers take events in the open transaction that appends them."""
+    if not handlers:
+        return
+    transaction = _AppendTransaction(connection, store)
+    try:
+        for handler in handlers:
+            handler.on_append(transaction, tuple(stored))
+    finally:
+        transaction.end()
 
 
 _CONTROLS_TRANSACTION: Final = re.compile(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Self
 from uuid import UUID, uuid4
 
@@ -15,7 +15,6 @@ from esbank.backends._appends import (
     check_appends,
     check_correlation_id,
     check_expectations,
-    check_filter,
     check_filters,
     check_inline,
     check_read,
@@ -28,12 +27,11 @@ from esbank.backends._appends import (
     write_metadata,
 )
 from esbank.backends._claims import claim_in_process
-from esbank.backends._sqlite_connection import Connection, SQLiteTransaction
+from esbank.backends._sqlite_connection import Connection, tell_inline
 from esbank.backends._sqlite_database import Database
 from esbank.errors import DuplicateEvent, StoreClosed, StreamNotFound
 from esbank.store import (
     AppendResult,
-    EventStore,
     ExpectedVersion,
     InlineHandler,
     NewEvent,
@@ -63,7 +61,8 @@ class MemoryEventStore:
 
     It takes the same JSON text as any other store, so what passes in a test can be stored. `digests` says whether each
     event is sealed by one; each handler in `inline` changes its tables with every append, as in ``SQLiteEventStore``;
-    `clock` tells the time in nanoseconds since 1970, for tests that need to choose it.
+    `clock` tells the time in nanoseconds since 1970, for tests that need to choose it. It is not made to be carried
+    across a fork while another thread uses it.
     """
 
     def __init__(
@@ -96,8 +95,8 @@ class MemoryEventStore:
         )
         self._closed = False
         if self._inline:
-            with self._inline_transaction() as transaction:
-                self._tell_inline(transaction, ())
+            with self._views.write() as connection:
+                tell_inline(self._inline, connection, self, ())
 
     @property
     def identity(self) -> str:
@@ -118,7 +117,7 @@ class MemoryEventStore:
         check_appends(appends, conditions)
         self._views.check_not_writing()
         # The views' lock comes first, as it does for whoever reads events inside a transaction on views.
-        with self._inline_transaction() as transaction, self._lock:
+        with self._views.write() if self._inline else nullcontext() as connection, self._lock:
             self._check_open()
             first = self._find_repeat(appends)
             if first is not None:
@@ -126,7 +125,8 @@ class MemoryEventStore:
             check_expectations(concerned(appends, conditions), self._version)
             numbered, recorded_at = self._number(appends)
             stored = tuple(event for event, _ in numbered)
-            self._tell_inline(transaction, stored)
+            if connection is not None:
+                tell_inline(self._inline, connection, self, stored)
             self._keep(numbered, recorded_at)
             return results(appends, stored)
 
@@ -159,10 +159,9 @@ class MemoryEventStore:
         limit: int | None = None,
     ) -> Iterator[StoredEvent]:
         """Read the events of all streams in position order, those after the position `after`."""
-        check_read(after=0 if after is None else after, limit=limit)
+        check_filters(after, categories, types)
+        check_read(limit=limit)
         self._check_open()
-        check_filter(categories)
-        check_filter(types)
         wanted_categories = None if categories is None else frozenset(categories)
         wanted_types = None if types is None else frozenset(types)
         return self._follow(after or 0, wanted_categories, wanted_types, limit)
@@ -335,23 +334,6 @@ class MemoryEventStore:
         self._log += [event for event, _ in numbered]
         self._appended.notify_all()
 
-    @contextmanager
-    def _inline_transaction(self) -> Generator[_AppendTransaction | None]:
-        if not self._inline:
-            yield None
-            return
-        with self._views.write() as connection:
-            transaction = _AppendTransaction(connection, self)
-            try:
-                yield transaction
-            finally:
-                transaction.end()
-
-    def _tell_inline(self, transaction: _AppendTransaction | None, stored: Sequence[StoredEvent]) -> None:
-        if transaction is not None:
-            for handler in self._inline:
-                handler.on_append(transaction, stored)
-
     def _follow(
         self, position: int, categories: frozenset[str] | None, types: frozenset[str] | None, limit: int | None
     ) -> Iterator[StoredEvent]:
@@ -366,16 +348,3 @@ class MemoryEventStore:
                 continue
             returned += 1
             yield event
-
-
-class _AppendTransaction(SQLiteTransaction):
-    """The transaction of an append, for inline handlers."""
-
-    def __init__(self, connection: Connection, store: MemoryEventStore) -> None:
-        super().__init__(connection, repr(store))
-        self._event_store = store
-
-    @property
-    def store(self) -> EventStore:
-        """The store that is appended to."""
-        return self._event_store

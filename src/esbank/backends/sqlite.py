@@ -16,7 +16,6 @@ from esbank.backends._appends import (
     check_appends,
     check_correlation_id,
     check_expectations,
-    check_filter,
     check_filters,
     check_inline,
     check_read,
@@ -26,7 +25,7 @@ from esbank.backends._appends import (
     write_metadata,
 )
 from esbank.backends._claims import claim
-from esbank.backends._sqlite_connection import Connection, ConstraintError, SQLiteTransaction
+from esbank.backends._sqlite_connection import Connection, ConstraintError, tell_inline
 from esbank.backends._sqlite_database import Database, fork_lock
 from esbank.backends._sqlite_events import (
     FIND,
@@ -43,7 +42,6 @@ from esbank.backends._sqlite_schema import NO_STORE, has_digests, migrate
 from esbank.errors import ConcurrencyError, StorageError, StreamNotFound
 from esbank.store import (
     AppendResult,
-    EventStore,
     ExpectedVersion,
     InlineHandler,
     NewEvent,
@@ -157,7 +155,7 @@ class SQLiteEventStore:
                     now=self._clock() // 1000,
                     has_digests=self._has_digests,
                 )
-                self._tell_inline(connection, stored)
+                tell_inline(self._inline, connection, self, stored)
                 return results(appends, stored)
         except ConstraintError:
             # An id is taken: by a repeat of what was stored, which succeeds, or by something else, which does not.
@@ -191,13 +189,13 @@ class SQLiteEventStore:
         limit: int | None = None,
     ) -> Iterator[StoredEvent]:
         """Read the events of all streams in position order, those after the position `after`, in pages."""
-        check_read(after=0 if after is None else after, limit=limit)
+        check_filters(after, categories, types)
+        check_read(limit=limit)
         self._database.check_open()
         sql = READ_ALL
         filters: list[str] = []
         for column, wanted in (("s.category", categories), ("e.type", types)):
             if wanted is not None:
-                check_filter(wanted)
                 values = list(wanted)
                 sql += f" AND {column} IN ({', '.join('?' * len(values))})"
                 filters += values
@@ -329,20 +327,10 @@ class SQLiteEventStore:
     def _open_inline(self) -> None:
         try:
             with self._database.write() as connection:
-                self._tell_inline(connection, ())
+                tell_inline(self._inline, connection, self, ())
         except BaseException:
             self._database.close()
             raise
-
-    def _tell_inline(self, connection: Connection, stored: Sequence[StoredEvent]) -> None:
-        if not self._inline:
-            return
-        transaction = _AppendTransaction(connection, self)
-        try:
-            for handler in self._inline:
-                handler.on_append(transaction, tuple(stored))
-        finally:
-            transaction.end()
 
     def _pages(self, stream: StreamId, after: int, up_to: int, left: int, *, backwards: bool) -> Iterator[StoredEvent]:
         sql = READ_BACKWARDS if backwards else READ_FORWARDS
@@ -394,19 +382,6 @@ class SQLiteEventStore:
             if len(rows) < _PAGE:
                 return
             after = rows[-1][0]
-
-
-class _AppendTransaction(SQLiteTransaction):
-    """The transaction of an append, for inline handlers."""
-
-    def __init__(self, connection: Connection, store: SQLiteEventStore) -> None:
-        super().__init__(connection, repr(store))
-        self._event_store = store
-
-    @property
-    def store(self) -> EventStore:
-        """The store that is appended to."""
-        return self._event_store
 
 
 def _or_most(bound: int | None) -> int:

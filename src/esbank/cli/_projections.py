@@ -20,7 +20,7 @@ __all__ = ["app"]
 
 app: Final = App(
     name="projections",
-    help="See where projectors are, run them, rebuild their views, skip an event.",
+    help="See where projectors are, run them, let them go on, rebuild their views, skip an event.",
     help_epilogue="Each command shows where the projectors are, and exits with 1 if one has stopped or is out of date.",
 )
 
@@ -80,6 +80,14 @@ def rebuild(
     with _runner(store, targets, views) as runner:
         with _progress("Rebuilding") as progress:
             runner.rebuild(*only, resume=resume, progress=progress)
+        return _show(runner.status())
+
+
+@app.command
+def resume(store: StoreArgument, /, *targets: Targets, views: Views = None, only: Only = ()) -> int:
+    """Let projectors that have stopped try again: what failed was mended."""
+    with _runner(store, targets, views) as runner:
+        runner.resume(*only)
         return _show(runner.status())
 
 
@@ -159,7 +167,7 @@ def _progress(what: str) -> Generator[Callable[[int, int], None]]:
 def _show(found: Sequence[ProjectorStatus]) -> int:
     """Show where projectors are; return the exit code that this deserves."""
     show_table(
-        ("projector", "state", "position", "head", "behind", "for", "skipped"),
+        ("projector", "state", "position", "head", "behind", "for", "untold", "skipped"),
         [
             (
                 (
@@ -169,6 +177,7 @@ def _show(found: Sequence[ProjectorStatus]) -> int:
                     f"{one.head or 0:,}",
                     f"{one.behind:,}",
                     _duration(one.seconds_behind),
+                    f"{one.untold:,}",
                     f"{one.skipped:,}",
                 ),
                 _STYLES[one.state],

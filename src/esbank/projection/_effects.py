@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from esbank.codec import EventCodec
 from esbank.projection._follower import PAGE, Follower, Page
 from esbank.store import StoredEvent, ViewStore
@@ -9,17 +11,20 @@ from esbank.store import StoredEvent, ViewStore
 __all__ = ["cause_side_effects"]
 
 
-def cause_side_effects(follower: Follower, views: ViewStore, codec: EventCodec) -> None:
+def cause_side_effects(
+    follower: Follower, views: ViewStore, codec: EventCodec, *, stop: threading.Event | None = None
+) -> None:
     """Tell the world of the events that are in the view and that it was not told of yet.
 
-    After each of them the place is kept, so that a crash repeats one at most. Raises ``ProjectionError`` when a method
-    fails, and ``AlreadyRunning`` when somebody else is at it.
+    After each of them the place is kept, so that a crash repeats one at most, and there it ends when `stop` is set.
+    Raises ``ProjectionError`` when a method fails, and ``AlreadyRunning`` when somebody else is at it.
     """
+    stop = stop or threading.Event()
     if _is_behind(follower, views):
         with views.claim(f"{follower.name} side effects"):
             # Again, for what others have put into the view while this one was at it, and left to it.
-            while _is_behind(follower, views):
-                _cause(follower, views, codec)
+            while not stop.is_set() and _is_behind(follower, views):
+                _cause(follower, views, codec, stop)
 
 
 def _is_behind(follower: Follower, views: ViewStore) -> bool:
@@ -30,7 +35,7 @@ def _is_behind(follower: Follower, views: ViewStore) -> bool:
     return (follower.view.effects_position(views.query) or 0) < reached
 
 
-def _cause(follower: Follower, views: ViewStore, codec: EventCodec) -> None:
+def _cause(follower: Follower, views: ViewStore, codec: EventCodec, stop: threading.Event) -> None:
     view = follower.view
     checkpoint = view.checkpoint(views.query)
     if checkpoint is None or checkpoint.position is None:
@@ -40,6 +45,8 @@ def _cause(follower: Follower, views: ViewStore, codec: EventCodec) -> None:
         page = Page(codec, list(follower.store.read_all(after=position, limit=PAGE)))
         skipped = view.skipped(views.query, after=position)
         for stored in page.events:
+            if stop.is_set():
+                return
             if stored.position <= checkpoint.position and (stored.position, stored.event_id) not in skipped:
                 _cause_of(follower, views, page, stored)
         position = min(page.events[-1].position, checkpoint.position)

@@ -98,15 +98,21 @@ class Follower:
             problem = "its view was made from another store; open the right one, or rebuild the view from this one"
             raise CheckpointError(self.name, problem)
         self._check_made(checkpoint)
-        if checkpoint.position is None or checkpoint.stream is None or checkpoint.event_id is None:
-            return
-        last = self.store.find(StreamId.parse(checkpoint.stream), UUID(checkpoint.event_id))
-        if last is None or last.position != checkpoint.position:
+        if not self.is_same_log(checkpoint):
             problem = (
                 f"the store does not hold the event at position {checkpoint.position}, the last that the view saw; "
                 "if the store was restored from a backup, rebuild the view"
             )
             raise CheckpointError(self.name, problem)
+
+    def is_same_log(self, checkpoint: Checkpoint) -> bool:
+        """Tell whether the store still has the last event that a view saw, at its position."""
+        if checkpoint.store != self.store.identity:
+            return False
+        if checkpoint.position is None or checkpoint.stream is None or checkpoint.event_id is None:
+            return True
+        last = self.store.find(StreamId.parse(checkpoint.stream), UUID(checkpoint.event_id))
+        return last is not None and last.position == checkpoint.position
 
     def misfit(self, checkpoint: Checkpoint) -> str | None:
         """Say what `check` has against a view, if anything."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from esbank.codec import EventCodec, EventRegistry
-from esbank.errors import DefinitionError
+from esbank.errors import DefinitionError, ProjectionError
 from esbank.projection._follower import PAGE, Follower, Page
 from esbank.projection._views import Checkpoint
 from esbank.store import AppendTransaction, StoredEvent
@@ -41,9 +41,13 @@ class InlineView:
             checkpoint = follower.committed(tx, follower.view)
             if (checkpoint.position or 0) >= events[0].position:
                 raise DefinitionError(f"two inline projectors share the name {follower.name!r}; give each its own")
-        self._catch_up(tx, follower, checkpoint)
-        if events:
-            follower.handle(tx, follower.view, Page(self._codec, events))
+        try:
+            self._catch_up(tx, follower, checkpoint)
+            if events:
+                follower.handle(tx, follower.view, Page(self._codec, events))
+        except ProjectionError as error:
+            error.add_note("The projector is inline, so the append was undone and nothing of it was stored.")
+            raise
 
     def _catch_up(self, tx: AppendTransaction, follower: Follower, checkpoint: Checkpoint) -> None:
         """Take what was appended without the projector."""

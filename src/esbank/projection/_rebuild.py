@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection
 
 from esbank.codec import EventCodec
@@ -19,10 +20,14 @@ def rebuild_views(
     codec: EventCodec,
     followers: Collection[Follower],
     *,
-    resume: bool,
-    progress: Callable[[int, int], None] | None,
+    resume: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> dict[Follower, ProjectionError | CheckpointError]:
-    """Fill the shadow tables of followers from one read of the log, and let them take over; return what failed."""
+    """Fill the shadow tables of followers from one read of the log, and let them take over; return what failed.
+
+    When `stop` is set it ends after a page, and none takes over.
+    """
     checkpoints = {follower: _begin(views, follower, resume=resume) for follower in followers}
     failures = follow(
         store,
@@ -30,7 +35,10 @@ def rebuild_views(
         checkpoints,
         lambda follower, checkpoint, page: follower.advance(views, follower.view.shadow(), checkpoint, page),
         progress=progress,
+        stop=stop,
     )
+    if stop is not None and stop.is_set():
+        return failures
     for follower, checkpoint in checkpoints.items():
         try:
             if follower not in failures:
@@ -65,4 +73,6 @@ def _finish(store: EventStore, views: ViewStore, codec: EventCodec, follower: Fo
             page = Page(codec, list(store.read_all(after=checkpoint.position, limit=PAGE)))
             checkpoint = follower.handle(tx, shadow, page)
         with follower.making_tables():
-            view.take_over(tx, shadow, checkpoint)
+            before = view.checkpoint(tx.execute)
+            is_same_log = before is not None and follower.is_same_log(before)
+            view.take_over(tx, shadow, checkpoint, is_same_log=is_same_log)

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import Final
-
-from attrs import define
 
 from esbank._context import in_context
 from esbank.codec import EventCodec, EventRegistry
 from esbank.errors import AlreadyRunning, CheckpointError, DefinitionError, ProjectionError, StorageError
 from esbank.projection._effects import cause_side_effects
+from esbank.projection._failures import Failed, describe, raise_first
 from esbank.projection._follower import Follower, Page, follow
 from esbank.projection._projector import Projector
 from esbank.projection._rebuild import rebuild_views
+from esbank.projection._running import run_until
 from esbank.projection._status import ProjectorState, ProjectorStatus
 from esbank.projection._views import Checkpoint, Failure, prepare
 from esbank.store import NO_METADATA, EventStore, StoredEvent, ViewStore
 
 __all__ = ["ProjectionRunner"]
 
-_log: Final = logging.getLogger("esbank.projection")
-_BREATH: Final = 0.1
 _GLANCE: Final = 0.01
-_LONGEST_REST: Final = 1.0
-_LONGEST_ERROR: Final = 2000
 
 
 class ProjectionRunner:
@@ -76,11 +71,12 @@ class ProjectionRunner:
         followers = self._named(names)
         failures = self._catch_up(followers)
         for follower, error in failures.items():
-            self._save_failure(follower, error, has_stopped=True)
-        _raise_first(followers, failures)
+            if isinstance(error, ProjectionError):
+                self._save_failure(follower, error, not self._is_retried(follower))
+        raise_first(followers, failures)
 
     def run(self, stop: threading.Event | None = None, *, rebuild_outdated: bool = False) -> None:
-        """Keep all views up to date until `stop` is set.
+        """Keep all views up to date until `stop` is set, and end after the page or the side effect at hand.
 
         A projector that fails stays before its event and is tried again as its `retry` says; then it stops, and the
         others go on. It goes on after `resume`, after `skip`, or when it is run again. With `rebuild_outdated`, views
@@ -94,12 +90,15 @@ class ProjectionRunner:
             for name in self._followers:
                 claims.enter_context(self._views.claim(name))
             if rebuild_outdated:
-                self._rebuild_outdated()
-            attempts = {follower: _Attempts() for follower in self._followers.values()}
-            while not stop.is_set():
-                head = self._store.head()
-                self._run_once(attempts, stop)
-                self._rest(attempts, head, stop)
+                self._rebuild_outdated(stop)
+            run_until(
+                stop,
+                self._store,
+                self._views,
+                self._followers.values(),
+                catch_up=self._catch_up,
+                save_failure=self._save_failure,
+            )
 
     def wait_for(self, position: int | None, timeout: float = 5.0, *names: str) -> None:
         """Wait until the views have the event at a position: that of an ``AppendResult`` or of what was ``Executed``.
@@ -152,12 +151,16 @@ class ProjectionRunner:
             raise ValueError(f"projector {follower.name!r} does not take the {event.type} at position {position}")
         with self._views.view_transaction() as tx:
             checkpoint = follower.open(tx, follower.view)
-            failure = follower.view.failure(tx.execute)
-            has_failed = failure is not None and failure.position == position
-            # What is in the view already has failed to be told: then it stays in the view, in rebuilds too.
-            in_view = not (has_failed and position <= (checkpoint.position or 0))
+            told = follower.view.effects_position(tx.execute) or 0
+            # What is in the view already and was not told yet stays in the view, in rebuilds too.
+            in_view = not told < position <= (checkpoint.position or 0)
             follower.view.skip(tx, event, reason=reason, by=by, in_view=in_view)
-            if has_failed:
+            shadow = follower.view.shadow()
+            begun = shadow.checkpoint(tx.execute)
+            if in_view and begun is not None and position <= (begun.position or 0):
+                shadow.drop(tx)  # a rebuild that was interrupted has the event already, so it has to begin anew
+            failure = follower.view.failure(tx.execute)
+            if failure is not None and failure.position == position:
                 follower.view.forget_failure(tx)
 
     def rebuild(self, *names: str, resume: bool = False, progress: Callable[[int, int], None] | None = None) -> None:
@@ -169,7 +172,7 @@ class ProjectionRunner:
         """
         followers = self._named(names)
         failures = rebuild_views(self._store, self._views, self._codec, followers, resume=resume, progress=progress)
-        _raise_first(followers, failures)
+        raise_first(followers, failures)
 
     def _named(self, names: Sequence[str]) -> list[Follower]:
         for name in names:
@@ -193,10 +196,10 @@ class ProjectionRunner:
         follower.check(checkpoint)
         return checkpoint
 
-    def _catch_up(self, followers: Iterable[Follower], stop: threading.Event | None = None) -> dict[Follower, _Failed]:
+    def _catch_up(self, followers: Iterable[Follower], stop: threading.Event | None = None) -> dict[Follower, Failed]:
         """Bring views to where the log ends now, unless it is to stop before; return what failed."""
         checkpoints: dict[Follower, Checkpoint] = {}
-        failures: dict[Follower, _Failed] = {}
+        failures: dict[Follower, Failed] = {}
         for follower in followers:
             try:
                 checkpoints[follower] = self._begin(follower)
@@ -206,7 +209,7 @@ class ProjectionRunner:
         for follower in checkpoints:
             try:
                 if not isinstance(failures.get(follower), CheckpointError):
-                    cause_side_effects(follower, self._views, self._codec)
+                    cause_side_effects(follower, self._views, self._codec, stop=stop)
             except ProjectionError as error:
                 failures[follower] = error  # of an earlier event than the one at which the view fails, if it does
             except AlreadyRunning as error:
@@ -219,19 +222,21 @@ class ProjectionRunner:
             self._moved.notify_all()
         return advanced
 
-    def _save_failure(self, follower: Follower, error: _Failed, *, has_stopped: bool) -> None:
-        if not isinstance(error, ProjectionError):
-            return
-        text = _describe(error.__cause__)
+    def _save_failure(self, follower: Follower, error: ProjectionError, has_stopped: bool) -> None:  # noqa: FBT001
+        text = describe(error.__cause__)
         # What cannot be written down is raised or tried again all the same.
         with suppress(StorageError), self._views.view_transaction() as tx:
             follower.view.save_failure(tx, error, text, has_stopped=has_stopped)
 
-    def _rebuild_outdated(self) -> None:
+    def _rebuild_outdated(self, stop: threading.Event) -> None:
         self._prepare()
-        outdated = [follower.name for follower in self._followers.values() if self._may_rebuild(follower)]
-        if outdated:
-            self.rebuild(*outdated)
+        outdated = [follower for follower in self._followers.values() if self._may_rebuild(follower)]
+        raise_first(outdated, rebuild_views(self._store, self._views, self._codec, outdated, stop=stop))
+
+    def _is_retried(self, follower: Follower) -> bool:
+        """Tell whether a runner tries an event again, which is not for somebody else to stop."""
+        failure = follower.view.failure(self._views.query)
+        return failure is not None and not failure.has_stopped
 
     def _may_rebuild(self, follower: Follower) -> bool:
         """Tell whether a view is older than its projector; neither a newer one nor another store's is given up."""
@@ -242,48 +247,6 @@ class ProjectionRunner:
             and not view.made(checkpoint)
             and checkpoint.version <= view.version
         )
-
-    def _run_once(self, attempts: Mapping[Follower, _Attempts], stop: threading.Event) -> None:
-        now = time.monotonic()
-        self._revive(attempts, now)
-        due = [follower for follower, attempt in attempts.items() if attempt.due_at <= now]
-        failures = self._catch_up(due, stop)
-        for follower in due:
-            error = failures.get(follower)
-            if error is None:
-                attempts[follower].succeed()
-            elif isinstance(error, ProjectionError):
-                has_stopped = attempts[follower].fail(follower.projector, error.position)
-                self._save_failure(follower, error, has_stopped=has_stopped)
-                _log.log(
-                    logging.ERROR if has_stopped else logging.WARNING,
-                    "%s: projector %r %s",
-                    self._store,
-                    follower.name,
-                    "has stopped" if has_stopped else "tries again",
-                    exc_info=error,
-                )
-            elif isinstance(error, AlreadyRunning):
-                attempts[follower].due_at = time.monotonic() + _BREATH  # to see that nothing was left untold
-        _raise_first(due, failures, CheckpointError)
-
-    def _rest(self, attempts: Mapping[Follower, _Attempts], head: int | None, stop: threading.Event) -> None:
-        """Wait until there is something to do: an event after `head`, a projector that is due, or the end."""
-        # No longer than this, for the projectors that somebody may tell to go on, perhaps in another process.
-        latest = time.monotonic() + _LONGEST_REST
-        while not stop.is_set():
-            if self._store.wait(after=head, timeout=_BREATH):
-                return
-            now = time.monotonic()
-            waiting = [attempt.due_at for attempt in attempts.values() if attempt.due_at]
-            if waiting and min(*waiting, latest) <= now:
-                return
-
-    def _revive(self, attempts: Mapping[Follower, _Attempts], now: float) -> None:
-        """Go on with the projectors that somebody has told to."""
-        for follower, attempt in attempts.items():
-            if attempt.due_at > now and follower.view.failure(self._views.query) is None:
-                attempt.succeed()
 
     def _position(self, follower: Follower) -> int | None:
         self._prepare()
@@ -304,9 +267,10 @@ class ProjectionRunner:
         waiting = 0.0 if oldest is None else (datetime.now(UTC) - oldest.recorded_at).total_seconds()
         behind = self._store.count(after=position)
         misfit = None if checkpoint is None else follower.misfit(checkpoint)
+        untold = 0 if checkpoint is None else self._untold(follower, behind)
         return ProjectorStatus(
             projector=follower.name,
-            state=_state(checkpoint, misfit, failure, behind),
+            state=_state(checkpoint, misfit, failure, behind + untold),
             position=position,
             head=self._store.head(),
             behind=behind,
@@ -314,33 +278,14 @@ class ProjectionRunner:
             failed_position=None if failure is None else failure.position,
             error=misfit or (None if failure is None else failure.error),
             skipped=len(follower.view.skipped(self._views.query)),
+            untold=untold,
         )
 
-
-_Failed = ProjectionError | CheckpointError | AlreadyRunning
-
-
-@define
-class _Attempts:
-    """How often a follower has failed in a row, and when it is tried again."""
-
-    count: int = 0
-    position: int | None = None
-    due_at: float = 0.0
-
-    def succeed(self) -> None:
-        self.count, self.due_at = 0, 0.0
-
-    def fail(self, projector: Projector, position: int) -> bool:
-        """Count a failure at an event; tell whether it was the last attempt."""
-        self.count = self.count + 1 if position == self.position else 1
-        self.position = position
-        retry = projector.retry
-        if retry is None or self.count >= retry.attempts:
-            self.due_at = float("inf")
-            return True
-        self.due_at = time.monotonic() + retry.delay_after(self.count)
-        return False
+    def _untold(self, follower: Follower, behind: int) -> int:
+        if not follower.projector.effect_classes():
+            return 0
+        told = follower.view.effects_position(self._views.query)
+        return max(0, self._store.count(after=told) - behind)
 
 
 def _state(checkpoint: Checkpoint | None, misfit: str | None, failure: Failure | None, behind: int) -> ProjectorState:
@@ -353,35 +298,13 @@ def _state(checkpoint: Checkpoint | None, misfit: str | None, failure: Failure |
     return ProjectorState.BEHIND if behind else ProjectorState.CURRENT
 
 
-def _describe(error: BaseException | None) -> str:
-    try:
-        text = f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 - it is somebody's __str__
-        text = type(error).__name__
-    return text[:_LONGEST_ERROR].encode(errors="backslashreplace").decode()
-
-
-def _raise_first(
-    followers: Iterable[Follower],
-    failures: Mapping[Follower, _Failed],
-    *kinds: type[ProjectionError | CheckpointError],
-) -> None:
-    kinds = kinds or (ProjectionError, CheckpointError)
-    in_order = [failures[follower] for follower in followers if isinstance(failures.get(follower), kinds)]
-    if in_order:
-        first, *others = in_order
-        for other in others:
-            first.add_note(f"Another projector failed as well: {other}")
-        raise first
-
-
 def _registry_of(projectors: Sequence[Projector]) -> EventRegistry:
     """Take the registry that the projectors name, or make one of what they take."""
     named = {id(projector.registry): projector.registry for projector in projectors if projector.registry is not None}
     if not named:
         return EventRegistry(*(type(projector) for projector in projectors))
-    if len(named) > 1 or any(projector.registry is None for projector in projectors):
-        raise DefinitionError("the projectors do not name one registry; give the runner one for all: registry=…")
+    if len(named) > 1:
+        raise DefinitionError("the projectors name several registries; give the runner one for all: registry=…")
     (registry,) = named.values()
     return registry
 

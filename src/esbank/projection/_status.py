@@ -17,7 +17,7 @@ class ProjectorState(Enum):
     CURRENT = "current"
     """Its view has all events."""
     BEHIND = "behind"
-    """There are events that its view does not have yet."""
+    """There are events that its view does not have yet, or that the world was not told of."""
     RETRYING = "retrying"
     """An event failed, and a runner tries it again."""
     STOPPED = "stopped"
@@ -33,7 +33,7 @@ class ProjectorStatus:
     `position` is that of the last event in its view, and `head` that of the last in the store; `behind` is how many
     events its view lacks, and `seconds_behind` how long the oldest of these has been waiting. `failed_position` and
     `error` are those of the event that fails, or `error` alone says what is out of date; `skipped` is how many events
-    were passed over on purpose.
+    were passed over on purpose. `untold` is how many events are in the view whose side effects are still to come.
     """
 
     projector: str
@@ -45,3 +45,4 @@ class ProjectorStatus:
     failed_position: int | None
     error: str | None
     skipped: int
+    untold: int = 0

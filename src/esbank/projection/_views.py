@@ -25,6 +25,7 @@ _NAMED_TABLE: Final = re.compile(r"\b(?:INTO|FROM|UPDATE|JOIN)\s+\"?([A-Za-z_][A
 _TEXT: Final = re.compile(r"'(?:[^']|'')*'")
 _SHADOW: Final = "__rebuild"
 _RESERVED: Final = ("esbank_", "sqlite_")
+_MOST_KNOWN: Final = 256
 
 # What came after the first release of a table, to be added to one that was made before.
 _LATER_COLUMNS: Final = {
@@ -127,6 +128,7 @@ class View:
     indexes: Mapping[str, str]
     has_effects: bool = field(default=False, kw_only=True)
     is_shadow: bool = field(default=False, kw_only=True)
+    _resolved: dict[str, str] = field(factory=dict[str, str], init=False, eq=False, repr=False)
     definition: str = field(
         init=False, default=Factory(lambda view: _digest(view.tables, view.indexes), takes_self=True)
     )
@@ -317,17 +319,15 @@ class View:
                 tx.execute(f"DROP TABLE IF EXISTS {table}")
         tx.execute("DELETE FROM esbank_checkpoints WHERE projector = :projector", self._row)
 
-    def take_over(self, tx: Transaction, shadow: View, checkpoint: Checkpoint) -> None:
+    def take_over(self, tx: Transaction, shadow: View, checkpoint: Checkpoint, *, is_same_log: bool) -> None:
         """Become what `shadow` is, in one transaction: its tables, its rows and its checkpoint."""
-        before = self.checkpoint(tx.execute)
         told = self.effects_position(tx.execute) or 0
         self.drop(tx)
         self.create(tx, checkpoint)
         if self.has_effects:
             # Of another store, or of one that was restored, the world was told other things at these positions.
-            is_same = before is not None and before.store == checkpoint.store
             last = checkpoint.position or 0
-            self.save_effects_position(tx, min(told, last) if is_same else last)
+            self.save_effects_position(tx, min(told, last) if is_same_log else last)
         for table in self.tables:
             # Copied and not renamed: an index cannot be renamed everywhere, and people's own SQL views stay valid.
             tx.execute(f"INSERT INTO {self._physical(table)} SELECT * FROM {shadow._physical(table)}")
@@ -335,7 +335,8 @@ class View:
 
     def bind(self, tx: Transaction) -> Transaction:
         """Wrap a transaction so that ``{table}`` in its SQL stands for the table of this view."""
-        return _BoundTransaction(tx, self.projector, {table: self._physical(table) for table in self.tables})
+        tables = {table: self._physical(table) for table in self.tables}
+        return _BoundTransaction(tx, self.projector, tables, self._resolved)
 
     @property
     def _row(self) -> Mapping[str, SqlValue]:
@@ -352,7 +353,7 @@ class _BoundTransaction:
     _tx: Transaction
     _projector: str
     _tables: Mapping[str, str]
-    _known: dict[str, str] = field(factory=dict[str, str], init=False)
+    _known: dict[str, str]
 
     @property
     def dialect(self) -> Literal["sqlite", "postgresql"]:
@@ -366,6 +367,8 @@ class _BoundTransaction:
 
     def _resolve(self, sql: str) -> str:
         self._refuse_bare_names(sql)
+        if len(self._known) >= _MOST_KNOWN:  # somebody writes values into the SQL
+            self._known.clear()
         resolved = self._known[sql] = _PLACEHOLDER.sub(self._table, sql)
         return resolved
 

@@ -52,7 +52,13 @@ class Subscription:
         return self
 
     def __next__(self) -> StoredEvent:
-        return next(self._events)
+        try:
+            return next(self._events)
+        except StopIteration:
+            raise
+        except BaseException:
+            self._events = self._follow()  # so that an error is no end: who asks again goes on from its position
+            raise
 
     def __enter__(self) -> Self:
         return self
