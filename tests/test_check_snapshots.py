@@ -63,8 +63,9 @@ def test_nested_and_growing_states_pass() -> None:
     )
 
 
-def test_there_may_be_no_events() -> None:
-    check_snapshots(Basket, [])
+def test_without_events_there_is_nothing_to_check() -> None:
+    with pytest.raises(ValueError, match="there are no events to replay"):
+        check_snapshots(Basket, [])
 
 
 def test_events_may_come_from_a_generator() -> None:

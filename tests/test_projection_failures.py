@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from attrs import frozen
@@ -21,7 +21,10 @@ from esbank import (
     Projector,
     event,
     projects,
+    upcaster,
 )
+from esbank.backends.memory import MemoryEventStore
+from esbank.backends.sqlite import SQLiteEventStore
 from esbank.store import ANY_VERSION, NewEvent, StreamId, Transaction
 from tests.basket import Added
 from tests.journal import PLACES, Journal, Place, Totals, add, fail_at, journal, numbered, open_place, totals
@@ -266,3 +269,89 @@ def test_a_table_of_another_projector_is_not_dropped(place: Place) -> None:
 def test_a_registry_that_lacks_an_event_is_refused(place: Place) -> None:
     with pytest.raises(DefinitionError, match="the registry lacks Added, which a projector takes; add it"):
         ProjectionRunner(place.store, [Journal()], views=place.views, registry=EventRegistry(AddedTwo))
+
+
+@upcaster("BasketAdded", from_version=1, to_version=2)
+def in_black(data: dict[str, Any]) -> dict[str, Any]:
+    return {**data, "colour": "black"}
+
+
+class PaintedJournal(NewJournal):
+    """Brings what turns the old events into new ones."""
+
+    name = "Journal"
+    registry: ClassVar[EventRegistry | None] = EventRegistry(AddedTwo, upcasters=[in_black])
+
+
+class Colours(Projector):
+    """Takes the new events too, and names no registry."""
+
+    tables: ClassVar[Mapping[str, str]] = {"colours": "(colour TEXT NOT NULL)"}
+
+    @projects(AddedTwo)
+    def _added(self, envelope: EventEnvelope[AddedTwo], tx: Transaction) -> None:
+        tx.execute("INSERT INTO {colours} VALUES (:colour)", {"colour": envelope.event.colour})
+
+
+class PaintedColours(Colours):
+    """Names the same one."""
+
+    name = "Colours"
+    registry: ClassVar[EventRegistry | None] = PaintedJournal.registry
+
+
+class OtherColours(Colours):
+    """Names one of its own."""
+
+    name = "Colours"
+    registry: ClassVar[EventRegistry | None] = EventRegistry(AddedTwo)
+
+
+@pytest.mark.parametrize("colours", [Colours(), PaintedColours()], ids=["one names it", "both name it"])
+@pytest.mark.parametrize("order", [1, -1], ids=["first", "last"])
+def test_the_registry_that_projectors_name_is_that_of_all_of_them(place: Place, colours: Projector, order: int) -> None:
+    add(place.store, "pen")
+
+    run(place, *[PaintedJournal(), colours][::order])
+
+    assert journal(place.views) == ["black pen"]
+    assert place.views.query("SELECT colour FROM colours") == [("black",)]
+
+
+def test_several_registries_are_refused_unless_one_is_named_for_all(place: Place) -> None:
+    add(place.store, "pen")
+    projectors = [PaintedJournal(), OtherColours()]
+
+    with pytest.raises(DefinitionError, match=r"the projectors name several registries; .*registry="):
+        ProjectionRunner(place.store, projectors, views=place.views)
+
+    ProjectionRunner(place.store, projectors, views=place.views, registry=PaintedJournal.registry).catch_up()
+    assert journal(place.views) == ["black pen"]
+
+
+# Inline.
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_when_an_inline_projector_fails_it_is_said_that_the_append_was_undone(kind: str, tmp_path: Path) -> None:
+    inline = [Journal(fail_at("ink"))]
+    with (
+        MemoryEventStore(inline=inline)
+        if kind == "memory"
+        else SQLiteEventStore(tmp_path / "events.db", durability="normal", inline=inline) as store
+    ):
+        with pytest.raises(ProjectionError) as failed:
+            add(store, "pen", "ink")
+
+        assert store.head() is None
+    (note,) = failed.value.__notes__
+    assert "the append was undone" in note
+
+
+def test_when_another_projector_fails_nothing_was_undone(place: Place) -> None:
+    add(place.store, "pen")
+    with pytest.raises(ProjectionError) as failed:
+        run(place, Journal(fail_at("pen")))
+
+    assert place.store.head() == 1
+    assert not hasattr(failed.value, "__notes__")

@@ -78,7 +78,7 @@ def test_a_projector_that_asks_for_nothing_else_stops_at_once_and_is_left_alone(
         until(lambda: state_of(runner) is ProjectorState.STOPPED)
         for position in range(3, 13):
             add(place.store, "cup")
-            runner.wait_for(position, 20, "Totals")
+            runner.wait_for(position, 20, names=["Totals"])
 
         assert faults.asked["ink"] == 1
         assert journal(place.views) == ["pen"]
@@ -220,7 +220,7 @@ def test_a_failure_that_lasts_is_tried_as_often_as_asked_and_then_stops(place: P
     with running(runner):
         until(lambda: state_of(runner) is ProjectorState.STOPPED)
         add(place.store, "cap")
-        runner.wait_for(4, 20, "Totals")
+        runner.wait_for(4, 20, names=["Totals"])
 
     assert faults.asked["ink"] == 4
     assert journal(place.views) == ["pen"]
@@ -250,14 +250,49 @@ def test_while_one_waits_it_is_seen_to_and_the_others_go_on(place: Place) -> Non
         until(lambda: state_of(runner) is ProjectorState.RETRYING)
         for position in range(3, 8):
             add(place.store, "cup")
-            runner.wait_for(position, 20, "Totals")
+            runner.wait_for(position, 20, names=["Totals"])
         (status, _) = runner.status()
         with pytest.raises(TimeoutError):
-            runner.wait_for(2, 0.01, "Journal")  # it may come to it yet
+            runner.wait_for(2, 0.01, names=["Journal"])  # it may come to it yet
 
     assert (status.failed_position, status.error, status.behind) == (2, "LookupError: ink", 6)
     assert faults.asked["ink"] == 1
     assert journal(place.views) == ["pen"]
+
+
+def test_to_catch_up_beside_a_runner_that_tries_again_stops_nothing(place: Place) -> None:
+    faults = Faults({"ink": FOR_EVER})
+    runner = runner_at(place, PatientJournal(faults))
+    add(place.store, "pen", "ink")
+
+    with running(runner):
+        until(lambda: state_of(runner) is ProjectorState.RETRYING)
+        with pytest.raises(ProjectionError):
+            runner_at(place, PatientJournal(faults)).catch_up()
+
+        (status,) = runner.status()
+        assert (status.state, status.failed_position) == (ProjectorState.RETRYING, 2)
+    assert faults.asked["ink"] == 2
+
+
+def test_a_runner_logs_what_it_tries_again_and_what_has_stopped(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    runner = runner_at(place, KeenJournal(fail_at("ink")), Totals())
+    add(place.store, "pen", "ink")
+
+    with running(runner):
+        until(lambda: len(caplog.records) >= 4)
+
+    assert [(record.name, record.levelname) for record in caplog.records] == [
+        *[("esbank.projection", "WARNING")] * 3,
+        ("esbank.projection", "ERROR"),
+    ]
+    *again, stopped = caplog.messages
+    assert all(said.startswith(f"{place.store}: projector 'Journal' tries again") for said in again)
+    assert stopped.startswith(f"{place.store}: projector 'Journal' has stopped")
+    assert caplog.records[-1].exc_info is not None
+    error = caplog.records[-1].exc_info[1]
+    assert isinstance(error, ProjectionError)
+    assert (error.position, repr(error.__cause__)) == (2, "LookupError('ink')")
 
 
 def test_nobody_need_wait_until_it_would_be_tried_again(place: Place) -> None:

@@ -30,7 +30,7 @@ from esbank import (
 from esbank.backends._sqlite_connection import Connection
 from esbank.backends.sqlite import SQLiteEventStore
 from esbank.store import EventStore, Rows, SqlValue
-from tests.basket import Add, Basket
+from tests.basket import Add, Basket, Ensure
 from tests.doubles import KINDS, Store, open_store
 from tests.journal import (
     PLACES,
@@ -74,9 +74,9 @@ def run_briefly(runner: ProjectionRunner) -> None:
     runner.run(stop)
 
 
-def append(store: EventStore, sku: str) -> int:
+def append(store: EventStore, sku: str) -> int | None:
     """Append one event; say where it is."""
-    return Repository(store, Basket).execute("b1", Add(sku)).envelopes[-1].position
+    return Repository(store, Basket).execute("b1", Add(sku)).position
 
 
 def test_a_runner_takes_what_was_there_and_what_comes(place: Place) -> None:
@@ -126,6 +126,18 @@ def test_an_empty_store_is_waited_at(place: Place) -> None:
         runner.wait_for(1, 20)
 
     assert journal(place.views) == ["pen"]
+
+
+def test_a_run_ends_after_the_page_in_which_it_is_stopped_and_the_next_goes_on_there(place: Place) -> None:
+    skus = numbered(range(2100))
+    add(place.store, *skus)
+    stop = threading.Event()
+
+    runner_at(place, Journal(lambda sku: stop.set() if sku == "sku 10" else None)).run(stop)
+    assert journal(place.views) == skus[:1000]
+
+    runner_at(place, Journal()).catch_up()
+    assert journal(place.views) == skus
 
 
 def test_what_threads_append_meanwhile_is_handled_once_and_in_order(place: Place) -> None:
@@ -193,6 +205,18 @@ def test_what_is_in_the_view_already_is_not_waited_for(place: Place) -> None:
     runner.wait_for(1, 0)
 
 
+def test_after_a_command_without_events_there_is_nothing_to_wait_for(place: Place) -> None:
+    baskets = Repository(place.store, Basket)
+    baskets.execute("b1", Add("pen"))
+    nothing_new = baskets.execute("b1", Ensure("pen"))
+    runner = runner_at(place, Journal(fail_at("pen")))
+
+    runner.wait_for(nothing_new.position, 0)
+    with pytest.raises(ProjectionError):
+        runner.catch_up()
+    runner.wait_for(nothing_new.position, 0)
+
+
 def test_whoever_waits_in_vain_is_told_what_to_look_at(place: Place) -> None:
     add(place.store, "pen")
 
@@ -205,11 +229,11 @@ def test_only_those_that_are_named_are_waited_for(place: Place) -> None:
     runner = runner_at(place)
     runner.catch_up("Totals")
 
-    runner.wait_for(1, 0, "Totals")
+    runner.wait_for(1, 0, names=["Totals"])
     with pytest.raises(TimeoutError, match="'Journal'"):
-        runner.wait_for(1, 0.01, "Totals", "Journal")
+        runner.wait_for(1, 0.01, names=("Totals", "Journal"))
     with pytest.raises(ValueError, match="'Jurnal'; there are Journal, Totals"):
-        runner.wait_for(1, 0, "Jurnal")
+        runner.wait_for(1, 0, names=["Jurnal"])
 
 
 def test_nobody_waits_for_a_projector_that_has_stopped(place: Place) -> None:
@@ -434,7 +458,7 @@ def count_statements_while_idle(folder: Path, how: str) -> int:
         add(store, "pen")
         runner = ProjectionRunner(store, [journal_of[how], Totals()])
         with running(runner):
-            runner.wait_for(1, 20, "Totals")
+            runner.wait_for(1, 20, names=["Totals"])
             until(lambda: runner.status()[0].state is state.get(how, ProjectorState.RETRYING))
             Connection.rows = counted  # type: ignore[method-assign]
             time.sleep(1.0)
@@ -453,8 +477,8 @@ def test_a_failure_ends_no_run_but_a_catch_up(place: Place) -> None:
     runner = runner_at(place, Journal(fail_at("pen")), Totals())
 
     with running(runner):
-        runner.wait_for(1, 20, "Totals")
+        runner.wait_for(1, 20, names=["Totals"])
         with pytest.raises(ProjectionError):
             runner.catch_up()
         add(place.store, "ink")
-        runner.wait_for(2, 20, "Totals")
+        runner.wait_for(2, 20, names=["Totals"])

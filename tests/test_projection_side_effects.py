@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -209,6 +210,51 @@ def test_after_a_rebuild_from_another_store_the_world_is_told_of_what_comes_ther
         assert letters.told == ["after"]
 
 
+def test_after_a_restored_backup_and_a_rebuild_the_world_is_told_of_what_comes_then(tmp_path: Path) -> None:
+    path, backup = tmp_path / "events.db", tmp_path / "backup.db"
+    with open_store("sqlite", tmp_path, name="views.db") as views:
+        with SQLiteEventStore(path) as store:
+            letters = Letters()
+            runner = runner_at(Place(store, views), letters)
+            add(store, "pen")
+            runner.catch_up()
+        shutil.copy(path, backup)
+        with SQLiteEventStore(path) as store:
+            add(store, "ink", "cup")
+            ProjectionRunner(store, [letters], views=views).catch_up()
+        assert letters.told == ["pen", "ink", "cup"]
+        shutil.copy(backup, path)
+
+        with SQLiteEventStore(path) as store:
+            # More than the world was told of, at the same positions and beyond them.
+            add(store, "red", "blue", "grey", "green")
+            letters = Letters()
+            runner = ProjectionRunner(store, [letters], views=views)
+            runner.rebuild()
+            runner.catch_up()
+            assert (letters.told, journal(views)) == ([], ["pen", "red", "blue", "grey", "green"])
+
+            add(store, "after")
+            runner.catch_up()
+            assert letters.told == ["after"]
+
+
+def test_a_run_ends_after_the_side_effect_in_which_it_is_stopped_and_the_next_tells_the_rest(place: Place) -> None:
+    stop = threading.Event()
+    letters = Letters(lambda sku: stop.set() if sku == "ink" else None)
+    runner = runner_at(place, letters)
+    add(place.store, "pen", "ink", "cup", "cap")
+
+    runner.run(stop)
+    assert letters.told == ["pen", "ink"]
+    assert journal(place.views) == ["pen", "ink", "cup", "cap"]
+    (status,) = runner.status()
+    assert (status.state, status.behind, status.untold) == (ProjectorState.BEHIND, 0, 2)
+
+    runner.catch_up()
+    assert letters.told == ["pen", "ink", "cup", "cap"]
+
+
 def test_a_restart_goes_on_where_the_world_was_told(place: Place) -> None:
     first, second = Letters(fail_at("ink")), Letters()
     runner = runner_at(place, first)
@@ -356,7 +402,7 @@ def test_a_side_effect_that_fails_stops_its_projector_and_no_other(place: Place)
     with running(runner):
         until(lambda: state_of(runner) is ProjectorState.STOPPED)
         add(place.store, "cap")
-        runner.wait_for(4, 20, "Totals")
+        runner.wait_for(4, 20, names=["Totals"])
 
     (status, _) = runner.status()
     assert letters.told == ["pen"]
@@ -420,6 +466,57 @@ def test_a_side_effect_that_fails_for_good_is_passed_over_and_stays_in_the_view(
 
     runner.rebuild()
     assert journal(place.views) == ["pen", "ink", "cup"]
+
+
+def test_a_side_effect_that_is_passed_over_once_it_may_go_on_stays_in_the_view_too(place: Place) -> None:
+    letters = Letters(fail_at("ink"))
+    runner = runner_at(place, letters)
+    add(place.store, "pen", "ink", "cup")
+    with pytest.raises(ProjectionError):
+        runner.catch_up()
+
+    runner.resume()
+    runner.skip(2, "has moved without a trace", by="alice")
+    runner.catch_up()
+    assert letters.told == ["pen", "cup"]
+
+    runner.rebuild()
+    assert journal(place.views) == ["pen", "ink", "cup"]
+
+
+def test_to_pass_over_a_side_effect_leaves_an_interrupted_rebuild_what_it_has(place: Place) -> None:
+    def interrupt(sku: str) -> None:
+        if sku == "sku 1050":
+            raise KeyboardInterrupt
+
+    runner = runner_at(place, Letters(fail_at("sku 5")))
+    add(place.store, *numbered(range(1100)))
+    with pytest.raises(ProjectionError):
+        runner.catch_up()
+    with pytest.raises(KeyboardInterrupt):
+        ProjectionRunner(place.store, [Letters(nothing, interrupt)], views=place.views).rebuild()
+    seen: list[str] = []
+
+    runner.skip(6, "has moved without a trace", by="alice")
+    ProjectionRunner(place.store, [Letters(nothing, seen.append)], views=place.views).rebuild(resume=True)
+
+    assert seen == numbered(range(1000, 1100))
+    assert journal(place.views) == numbered(range(1100))
+
+
+def test_what_is_still_to_be_told_is_counted_apart_from_what_the_view_lacks(place: Place) -> None:
+    runner = runner_at(place, Letters(fail_at("ink")), Totals())
+    add(place.store, "pen", "ink", "cup")
+    with pytest.raises(ProjectionError):
+        runner.catch_up()
+    add(place.store, "cap")
+
+    (letters, totals_) = runner.status()
+    assert (letters.state, letters.behind, letters.untold) == (ProjectorState.STOPPED, 1, 2)
+    assert (totals_.state, totals_.behind, totals_.untold) == (ProjectorState.BEHIND, 1, 0)
+
+    mended = runner_at(place, Letters(), Totals())
+    assert [(status.state, status.untold) for status in mended.status()] == [(ProjectorState.CURRENT, 0)] * 2
 
 
 def test_an_event_that_the_view_skips_is_told_to_nobody(place: Place) -> None:
@@ -519,6 +616,22 @@ def test_a_runner_tells_what_is_in_an_inline_view(kind: str, tmp_path: Path) -> 
         with running(runner):
             add(store, "ink")
             until(lambda: letters.told == ["pen", "ink"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_inline_view_is_behind_until_the_world_was_told(kind: str, tmp_path: Path) -> None:
+    letters = Letters()
+    with open_inline(kind, tmp_path, letters) as store:
+        runner = ProjectionRunner(store, [letters])
+        assert state_of(runner) is ProjectorState.CURRENT
+        add(store, "pen", "ink")
+
+        (status,) = runner.status()
+        assert (status.state, status.position, status.behind, status.untold) == (ProjectorState.BEHIND, 2, 0, 2)
+
+        runner.catch_up()
+        (status,) = runner.status()
+        assert (status.state, status.behind, status.untold) == (ProjectorState.CURRENT, 0, 0)
 
 
 @pytest.mark.parametrize("kind", KINDS)

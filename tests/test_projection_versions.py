@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from attrs import frozen
 
 from esbank import (
     CheckpointError,
     DefinitionError,
+    EventCodec,
     EventEnvelope,
+    EventRegistry,
     ProjectionError,
     ProjectionRunner,
     Projector,
@@ -23,7 +26,7 @@ from esbank import (
 )
 from esbank.backends.memory import MemoryEventStore
 from esbank.backends.sqlite import SQLiteEventStore
-from esbank.store import Transaction, ViewStore
+from esbank.store import ANY_VERSION, StreamId, Transaction, ViewStore
 from tests.basket import Added
 from tests.doubles import WatchedStore, open_store
 from tests.journal import PLACES, Journal, Place, Totals, add, fail_at, journal, numbered, open_place, totals
@@ -136,6 +139,25 @@ def test_a_run_rebuilds_nothing_that_is_as_it_should_be(place: Place) -> None:
     runner.run(stop, rebuild_outdated=True)
 
     assert seen == ["pen"]
+
+
+def test_a_run_that_is_stopped_while_it_rebuilds_leaves_the_old_view_and_the_rebuild_can_go_on(place: Place) -> None:
+    skus = numbered(range(2100))
+    add(place.store, *skus)
+    runner_at(place, Journal()).catch_up()
+    stop = threading.Event()
+
+    stopped = runner_at(place, LoudJournal(lambda sku: stop.set() if sku == "sku 10" else None))
+    stopped.run(stop, rebuild_outdated=True)
+    assert journal(place.views) == skus
+    assert stopped.status()[0].state is ProjectorState.OUTDATED
+
+    seen: list[str] = []
+    runner = runner_at(place, LoudJournal(seen.append))
+    runner.rebuild(resume=True)
+    assert seen == skus[1000:]
+    assert journal(place.views) == upper(skus)
+    assert runner.status()[0].state is ProjectorState.CURRENT
 
 
 def test_a_rebuild_that_fails_when_a_run_begins_leaves_the_old_view(place: Place) -> None:
@@ -403,3 +425,90 @@ def test_nobody_is_told_of_what_an_earlier_release_has_seen(earlier: Place) -> N
     runner.catch_up()
 
     assert told == ["cup"]
+
+
+# What is in a view is followed for ever, unless the projector says that it is another version.
+
+
+@frozen
+class Noted:
+    text: str
+
+
+class Lines(Projector):
+    tables: ClassVar[Mapping[str, str]] = {"lines": "(line TEXT NOT NULL)"}
+
+    @projects(Added)
+    def _added(self, envelope: EventEnvelope[Added], tx: Transaction) -> None:
+        tx.execute("INSERT INTO {lines} VALUES (:line)", {"line": envelope.event.sku})
+
+
+class LinesAndNotes(Lines):
+    name = "Lines"
+
+    @projects(Noted)
+    def _noted(self, envelope: EventEnvelope[Noted], tx: Transaction) -> None:
+        tx.execute("INSERT INTO {lines} VALUES (:line)", {"line": envelope.event.text})
+
+
+class LinesWithoutNotes(Lines):
+    name = "Lines"
+    version: ClassVar[int] = 2
+
+
+def note(place: Place, text: str) -> None:
+    event = EventCodec(EventRegistry(Noted)).encode(Noted(text))
+    place.store.append(StreamId("Notes", "1"), [event], expected_version=ANY_VERSION)
+
+
+def lines(place: Place) -> list[str]:
+    return [line for (line,) in place.views.query("SELECT line FROM lines ORDER BY rowid")]
+
+
+def test_a_projector_that_no_longer_follows_what_is_in_its_view_stays_where_it_is(place: Place) -> None:
+    add(place.store, "pen")
+    note(place, "hello")
+    runner_at(place, LinesAndNotes()).catch_up()
+    add(place.store, "ink")
+    fewer = runner_at(place, Lines())
+
+    with pytest.raises(CheckpointError, match="its view has events stored as Noted, which it follows no longer"):
+        fewer.catch_up()
+    with pytest.raises(CheckpointError, match="raise its version and rebuild the view"):
+        fewer.rebuild()
+    (status,) = fewer.status()
+    assert status.state is ProjectorState.OUTDATED
+    assert lines(place) == ["pen", "hello"]
+
+    runner_at(place, LinesWithoutNotes()).rebuild()
+    assert lines(place) == ["pen", "ink"]
+
+
+def test_a_projector_may_follow_more_than_is_in_its_view(place: Place) -> None:
+    add(place.store, "pen")
+    runner_at(place, Lines()).catch_up()
+    note(place, "hello")
+
+    runner_at(place, LinesAndNotes()).catch_up()
+
+    assert lines(place) == ["pen", "hello"]
+    with pytest.raises(CheckpointError, match="Noted"):
+        runner_at(place, Lines()).catch_up()
+
+
+def test_a_projector_need_not_follow_what_never_came(place: Place) -> None:
+    add(place.store, "pen")
+    runner_at(place, LinesAndNotes()).catch_up()
+    add(place.store, "ink")
+
+    runner_at(place, Lines()).catch_up()
+
+    assert lines(place) == ["pen", "ink"]
+
+
+def test_an_inline_view_is_not_opened_by_a_projector_that_follows_less(tmp_path: Path) -> None:
+    with SQLiteEventStore(tmp_path / "events.db", inline=[LinesAndNotes()]) as store:
+        note(Place(store, store), "hello")
+
+    with pytest.raises(CheckpointError, match="which it follows no longer"):
+        SQLiteEventStore(tmp_path / "events.db", inline=[Lines()])

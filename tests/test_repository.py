@@ -145,6 +145,23 @@ def test_a_command_without_events_stores_nothing_and_returns_the_state(
     assert store.version(STREAM) == 1
 
 
+def test_what_was_executed_says_at_which_position_its_last_event_is(store: Store, baskets: Repository[Basket]) -> None:
+    assert baskets.execute("b1", Ensure("pen"), command_id="c1").position == 1
+    Repository(store, Basket).execute("b2", Add("ink"))
+
+    several = baskets.execute("b1", Add("cup"), Add("cap"))
+
+    assert (several.position, several.version) == (4, 3)
+    assert several.position == store.head()
+    assert baskets.execute("b1", Ensure("pen"), command_id="c1").position == 1
+
+
+def test_what_was_executed_without_an_event_has_no_position(baskets: Repository[Basket]) -> None:
+    baskets.execute("b1", Add("pen"))
+
+    assert baskets.execute("b1", Ensure("pen")).position is None
+
+
 def test_no_commands_make_no_sense(baskets: Repository[Basket]) -> None:
     with pytest.raises(ValueError, match="no command"):
         baskets.execute("b1")

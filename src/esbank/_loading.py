@@ -11,7 +11,7 @@ from attrs import define
 
 from esbank.aggregate import Aggregate
 from esbank.codec import EventCodec, Misfit, StateCodec
-from esbank.errors import DefinitionError
+from esbank.errors import DefinitionError, EsbankError
 from esbank.snapshots import NoSnapshots, SnapshotPolicy
 from esbank.store import EventStore, Snapshot, SnapshotStore, StoredEvent, StreamId
 
@@ -123,9 +123,17 @@ class Loader(Generic[A]):
 
     def _fold(self, replayed: Replayed[A], events: Iterable[StoredEvent]) -> None:
         decode, apply = self._codec.decode, replayed.state.apply
-        for event in events:
-            apply(decode(event))
-            replayed.version = event.version
+        at: StoredEvent | None = None
+        try:
+            for at in events:
+                apply(decode(at))
+                replayed.version = at.version
+        except EsbankError:
+            raise  # it names the event
+        except Exception as error:
+            if at is not None:
+                error.add_note(f"This came of applying {at.stream} version {at.version} ({at.type}).")
+            raise
 
     def _snapshot_store(self) -> SnapshotStore:
         if not isinstance(self._store, SnapshotStore):

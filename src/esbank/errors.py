@@ -229,9 +229,14 @@ class ProjectionError(EsbankError):
     def __str__(self) -> str:
         return (
             f"projector {self.projector!r} failed at position {self.position} ({self.type}, {self.stream} version "
-            f"{self.version}): {self.__cause__!r}. It waits there; mend what failed "
+            f"{self.version}): {_said(self.__cause__)}. It waits there; mend what failed "
             "and catch up again, or rebuild it if its tables have changed."
         )
+
+
+def _said(error: BaseException | None) -> str:
+    """Write an error of ours with its message, and any other as Python shows it."""
+    return f"{type(error).__name__}: {error}" if isinstance(error, EsbankError) else repr(error)
 
 
 class NoDigests(EsbankError):

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from esbank.backends.memory import MemoryEventStore
+from esbank.errors import StorageError
 from esbank.store import ANY_VERSION, EventStore, NewEvent, StreamId
 from esbank.testing.conformance import EventStoreConformance
+from tests.doubles import WatchedStore, fail
 
 ACCOUNT = StreamId("Account", "1")
 
@@ -81,3 +83,17 @@ def test_a_follower_sees_what_was_appended_while_it_read() -> None:
     append(store)
 
     assert next(following).version == 2
+
+
+def test_an_error_is_no_end_of_a_subscription() -> None:
+    with MemoryEventStore() as store:
+        watched = WatchedStore(store)
+        append(store)
+        append(store)
+        subscription = watched.subscribe(after=1)
+        watched.before("read_all", fail(StorageError("memory", "out of order")))
+
+        with pytest.raises(StorageError, match="out of order"):
+            next(subscription)
+
+        assert next(subscription).position == 2

@@ -1,11 +1,12 @@
 """Waiting and subscribing at a file that other processes write to: nothing is missed, and idling costs little."""
 
 import os
+import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -19,6 +20,7 @@ from esbank.backends.sqlite import SQLiteEventStore
 from esbank.errors import StorageError, StoreClosed
 from esbank.store import ANY_VERSION, NewEvent, StoredEvent, StreamAppend, StreamId, Subscription
 from esbank.testing.conformance._given import in_threads
+from tests.doubles import WatchedStore, fail
 
 SPAWN: Final = get_context("spawn")
 PATIENCE: Final = 60
@@ -202,6 +204,45 @@ def test_a_subscription_is_taken_up_at_another_store_where_it_was(path: Path) ->
 
         assert [event.position for event in read] == [1, 2, 3]
         assert [event.position for event in read_until_the_last(other.subscribe(after=position))] == [4, 5, 6]
+
+
+# Errors
+
+
+@pytest.mark.parametrize("method", ["head", "read_all"])
+def test_an_error_of_the_store_is_no_end_of_a_subscription(store: SQLiteEventStore, method: str) -> None:
+    watched = WatchedStore(store)
+    append(store, count=2)
+    with watched.subscribe() as subscription:
+        read = [next(subscription)]
+        watched.before(method, fail(StorageError("events.db", "the disk failed")))
+        watched.before(method, fail(StorageError("events.db", "the disk failed again")))
+        read.append(next(subscription))  # was read with the one before it
+        append(store, count=2)
+
+        for _ in range(2):
+            with pytest.raises(StorageError, match="the disk failed"):
+                next(subscription)
+            assert subscription.position == 2
+        read += [next(subscription) for _ in range(2)]
+
+    assert read == list(store.read_all())
+    assert list(subscription) == []
+
+
+def test_a_subscription_goes_on_once_its_file_is_mended(store: SQLiteEventStore, path: Path) -> None:
+    append(store, count=1)
+    subscription = store.subscribe()
+    assert next(subscription).position == 1
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("ALTER TABLE esbank_events RENAME TO mislaid")
+        with pytest.raises(StorageError, match="no such table"):
+            next(subscription)
+        other.execute("ALTER TABLE mislaid RENAME TO esbank_events")
+    append(store)
+
+    assert next(subscription).position == 2
 
 
 # Forks

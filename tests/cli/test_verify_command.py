@@ -103,7 +103,7 @@ def test_an_end_that_is_missing_shows_by_the_head_alone(run: Run, store: Path) -
     assert (result.code, result.errors) == (1, "")
     assert result.output == (
         "broken: the log ends at position 2, before position 3: its end is missing\n"
-        "2 events in 1 streams: not as they were written. Keep the store as it is, and find out why.\n"
+        "2 events in 1 stream: not as they were written. Keep the store as it is, and find out why.\n"
     )
 
 

@@ -99,7 +99,7 @@ def test_what_a_runner_does_and_says_has_a_type() -> None:
 
         runner.run(stop, rebuild_outdated=True)
         runner.catch_up("Bell")
-        runner.wait_for(result.position, 0.5, "Bell")
+        runner.wait_for(result.position, 0.5, names=["Bell"])
         runner.resume("Bell", "LooseBell")
         runner.skip(result.position, "was a mistake", projector="Bell", by="me")
         runner.rebuild("Bell", resume=True, progress=assert_int)

@@ -35,6 +35,7 @@ __all__ = [
     "check_stream",
     "concerned",
     "flatten",
+    "names_in",
     "number",
     "repeated",
     "results",
@@ -93,6 +94,15 @@ def check_filters(after: int | None, categories: object, types: object) -> None:
     for wanted in (categories, types):
         if isinstance(wanted, str):
             raise TypeError(f"give categories and types as several, as in ({wanted!r},)")
+
+
+def names_in(wanted: Iterable[str]) -> list[str]:
+    """List the names to filter by; refuse a class, which stands for names, with a ``TypeError``."""
+    names = list(wanted)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"categories and types are names, as registry.names_of(SomeEvent) gives them, not {name!r}")
+    return names
 
 
 def check_inline(handlers: Iterable[InlineHandler]) -> tuple[InlineHandler, ...]:

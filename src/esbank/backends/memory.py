@@ -21,6 +21,7 @@ from esbank.backends._appends import (
     check_stream,
     concerned,
     flatten,
+    names_in,
     number,
     repeated,
     results,
@@ -162,8 +163,8 @@ class MemoryEventStore:
         check_filters(after, categories, types)
         check_read(limit=limit)
         self._check_open()
-        wanted_categories = None if categories is None else frozenset(categories)
-        wanted_types = None if types is None else frozenset(types)
+        wanted_categories = None if categories is None else frozenset(names_in(categories))
+        wanted_types = None if types is None else frozenset(names_in(types))
         return self._follow(after or 0, wanted_categories, wanted_types, limit)
 
     def read_correlated(self, correlation_id: str) -> Iterator[StoredEvent]:

@@ -21,6 +21,7 @@ from esbank.backends._appends import (
     check_read,
     check_stream,
     concerned,
+    names_in,
     results,
     write_metadata,
 )
@@ -196,7 +197,7 @@ class SQLiteEventStore:
         filters: list[str] = []
         for column, wanted in (("s.category", categories), ("e.type", types)):
             if wanted is not None:
-                values = list(wanted)
+                values = names_in(wanted)
                 sql += f" AND {column} IN ({', '.join('?' * len(values))})"
                 filters += values
         start = _BEFORE_ALL if after is None else after

@@ -32,7 +32,8 @@ Views: TypeAlias = Annotated[
     str | None, Parameter(help="The store that has the views, where it is not the one with the events.")
 ]
 Only: TypeAlias = Annotated[
-    tuple[str, ...], Parameter(name="--only", help="The name of a projector; give it several times for several.")
+    tuple[str, ...],
+    Parameter(name="--only", negative="", help="The name of a projector; give it several times for several."),
 ]
 
 _STYLES: Final = {

@@ -25,7 +25,7 @@ def verify(
     Prints the head of the store: keep it where nobody who can write to the store can reach it, and give it to a later
     run.
     """
-    expected = None if head is None else Head.parse(head)
+    expected = None if head is None else Head.parse(head.removeprefix("head "))
     with open_store(store) as opened, progress_bar() as bar:
         task = bar.add_task("Verifying", total=opened.head())
         verification = verify_store(
@@ -40,10 +40,14 @@ def _report(verification: Verification) -> None:
         say(f"broken: {event}", style="red")
     if verification.head_problem is not None:
         say(f"broken: {verification.head_problem}", style="red")
-    counted = f"{verification.events:,} events in {verification.streams:,} streams"
+    counted = f"{_count(verification.events, 'event')} in {_count(verification.streams, 'stream')}"
     if not verification.ok:
         say(f"{counted}: not as they were written. Keep the store as it is, and find out why.")
         return
     say(f"{counted}: all as they were written.", style="green")
     if verification.head is not None:
         say(f"head {verification.head}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

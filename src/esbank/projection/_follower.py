@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -48,13 +49,6 @@ class Follower:
     """Keeps the view of one projector: makes its tables, checks that it belongs to the store, moves it on."""
 
     def __init__(self, store: EventStore, codec: EventCodec, projector: Projector) -> None:
-        self.view = View(
-            projector.name,
-            projector.version,
-            projector.tables,
-            projector.indexes,
-            has_effects=bool(projector.effect_classes()),
-        )
         self.store = store
         self._codec = codec
         self._projector = projector
@@ -62,6 +56,13 @@ class Follower:
         for cls in classes:
             if codec.registry.by_class(cls) is None:
                 raise DefinitionError(f"the registry lacks {cls.__name__}, which a projector takes; add it")
+        self.view = View(
+            projector.name,
+            projector.version,
+            projector.tables,
+            projector.indexes,
+            has_effects=bool(projector.effect_classes()),
+        )
         self._classes = frozenset(classes)
         self._types = frozenset(codec.registry.names_of(*classes))
         self._takes_type: dict[tuple[str, int], bool] = {}
@@ -82,7 +83,7 @@ class Follower:
         prepare(tx)
         checkpoint = view.checkpoint(tx.execute)
         if checkpoint is None:
-            checkpoint = view.at(self.store.identity, None)
+            checkpoint = view.empty(self.store.identity)
             with self.making_tables():
                 view.create(tx, checkpoint)
             # The world need not be told of what is past.
@@ -152,19 +153,23 @@ class Follower:
         binding = self._codec.registry.by_type(stored.type, stored.schema_version)
         return binding is None or binding.cls in self._classes
 
-    def handle(self, tx: Transaction, view: View, page: Page) -> Checkpoint:
-        """Take a page into a view; raises ``ProjectionError`` that names the event that failed."""
+    def handle(self, tx: Transaction, view: View, checkpoint: Checkpoint, page: Page) -> Checkpoint:
+        """Take a page into a view at a checkpoint; raises ``ProjectionError`` that names the event that failed."""
         bound = view.bind(tx)
         skipped = view.skipped(tx.execute, after=page.events[0].position - 1, in_view=True)
         project, envelope, takes = self._projector.project, page.envelope, self.takes
         at = page.events[0]
+        names = set[str]()
         try:
             for at in page.events:
-                if takes(at) and (at.position, at.event_id) not in skipped:
+                if takes(at) and (not skipped or (at.position, at.event_id) not in skipped):
                     project(envelope(at), bound)
+                    names.add(at.type)
         except Exception as error:
             raise self.failed_at(at) from error
-        checkpoint = view.at(self.store.identity, page.events[-1])
+        known: list[str] = json.loads(checkpoint.event_names)
+        event_names = json.dumps(sorted(names.union(known)))
+        checkpoint = view.at(self.store.identity, page.events[-1], event_names)
         view.save(tx, checkpoint)
         return checkpoint
 
@@ -188,7 +193,7 @@ class Follower:
     def _advance(self, views: ViewStore, view: View, checkpoint: Checkpoint, page: Page) -> Checkpoint:
         with views.view_transaction() as tx:
             current = self.committed(tx, view)
-            return current if current != checkpoint else self.handle(tx, view, page)
+            return current if current != checkpoint else self.handle(tx, view, current, page)
 
     def _check_made(self, checkpoint: Checkpoint) -> None:
         if not self.view.made(checkpoint):
@@ -198,6 +203,18 @@ class Follower:
                 else "its view was made with other tables or indexes than it declares now"
             )
             raise CheckpointError(self.name, f"{problem}; rebuild the view")
+        self.check_names(checkpoint)
+
+    def check_names(self, checkpoint: Checkpoint) -> None:
+        """Raise ``CheckpointError`` when the view has events that would be passed over in silence from now on."""
+        names: list[str] = json.loads(checkpoint.event_names)
+        lost = [name for name in names if name not in self._types]
+        if lost:
+            problem = (
+                f"its view has events stored as {', '.join(lost)}, which it follows no longer; name the registry that "
+                "knows them (registry = … in the class of the projector), or raise its version and rebuild the view"
+            )
+            raise CheckpointError(self.name, problem)
 
 
 def follow(

@@ -42,16 +42,18 @@ class InlineView:
             if (checkpoint.position or 0) >= events[0].position:
                 raise DefinitionError(f"two inline projectors share the name {follower.name!r}; give each its own")
         try:
-            self._catch_up(tx, follower, checkpoint)
+            checkpoint = self._catch_up(tx, follower, checkpoint)
             if events:
-                follower.handle(tx, follower.view, Page(self._codec, events))
+                follower.handle(tx, follower.view, checkpoint, Page(self._codec, events))
         except ProjectionError as error:
-            error.add_note("The projector is inline, so the append was undone and nothing of it was stored.")
+            if events:
+                error.add_note("The projector is inline, so the append was undone and nothing of it was stored.")
             raise
 
-    def _catch_up(self, tx: AppendTransaction, follower: Follower, checkpoint: Checkpoint) -> None:
+    def _catch_up(self, tx: AppendTransaction, follower: Follower, checkpoint: Checkpoint) -> Checkpoint:
         """Take what was appended without the projector."""
         head = tx.store.head() or 0
         while (checkpoint.position or 0) < head:
             missing = list(tx.store.read_all(after=checkpoint.position, limit=PAGE))
-            checkpoint = follower.handle(tx, follower.view, Page(self._codec, missing))
+            checkpoint = follower.handle(tx, follower.view, checkpoint, Page(self._codec, missing))
+        return checkpoint

@@ -54,7 +54,9 @@ def rebuild_views(
 def _begin(views: ViewStore, follower: Follower, *, resume: bool) -> Checkpoint:
     # Begun first, so that nothing but a table of this projector is ever dropped.
     with views.view_transaction() as tx:
-        follower.open(tx, follower.view)
+        live = follower.open(tx, follower.view)
+    if live.version == follower.view.version:
+        follower.check_names(live)
     shadow = follower.view.shadow()
     with views.view_transaction() as tx:
         begun = shadow.checkpoint(tx.execute)
@@ -71,7 +73,7 @@ def _finish(store: EventStore, views: ViewStore, codec: EventCodec, follower: Fo
         head = store.head() or 0
         while (checkpoint.position or 0) < head:
             page = Page(codec, list(store.read_all(after=checkpoint.position, limit=PAGE)))
-            checkpoint = follower.handle(tx, shadow, page)
+            checkpoint = follower.handle(tx, shadow, checkpoint, page)
         with follower.making_tables():
             before = view.checkpoint(tx.execute)
             is_same_log = before is not None and follower.is_same_log(before)

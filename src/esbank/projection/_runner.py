@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import Final
@@ -100,12 +100,15 @@ class ProjectionRunner:
                 save_failure=self._save_failure,
             )
 
-    def wait_for(self, position: int | None, timeout: float = 5.0, *names: str) -> None:
+    def wait_for(self, position: int | None, timeout: float = 5.0, *, names: Collection[str] = ()) -> None:
         """Wait until the views have the event at a position: that of an ``AppendResult`` or of what was ``Executed``.
 
-        That is how one reads one's own writes while a runner runs, here or in another process. Raises ``TimeoutError``
+        That is how one reads one's own writes while a runner runs, here or in another process. With `names`, it waits
+        for the views of these projectors only. Raises ``TimeoutError``
         after so many seconds, and ``CheckpointError`` when a projector has stopped before that event.
         """
+        if isinstance(names, str):
+            raise TypeError(f"give the names of projectors as several, as in ({names!r},)")
         deadline = time.monotonic() + timeout
         for follower in self._named(names):
             while (self._position(follower) or 0) < (position or 0):
@@ -174,7 +177,7 @@ class ProjectionRunner:
         failures = rebuild_views(self._store, self._views, self._codec, followers, resume=resume, progress=progress)
         raise_first(followers, failures)
 
-    def _named(self, names: Sequence[str]) -> list[Follower]:
+    def _named(self, names: Collection[str]) -> list[Follower]:
         for name in names:
             if name not in self._followers:
                 raise ValueError(f"no projector is named {name!r}; there are {', '.join(self._followers)}")
@@ -225,8 +228,10 @@ class ProjectionRunner:
     def _save_failure(self, follower: Follower, error: ProjectionError, has_stopped: bool) -> None:  # noqa: FBT001
         text = describe(error.__cause__)
         # What cannot be written down is raised or tried again all the same.
-        with suppress(StorageError), self._views.view_transaction() as tx:
-            follower.view.save_failure(tx, error, text, has_stopped=has_stopped)
+        with suppress(StorageError):
+            event = self._event_at(error.position)
+            with self._views.view_transaction() as tx:
+                follower.view.save_failure(tx, event, text, has_stopped=has_stopped)
 
     def _rebuild_outdated(self, stop: threading.Event) -> None:
         self._prepare()

@@ -104,11 +104,7 @@ def _rest(store: EventStore, attempts: Mapping[Follower, _Attempts], head: int |
 
 
 def _tell(store: EventStore, follower: Follower, error: ProjectionError, *, has_stopped: bool) -> None:
-    _log.log(
-        logging.ERROR if has_stopped else logging.WARNING,
-        "%s: projector %r %s",
-        store,
-        follower.name,
-        "has stopped" if has_stopped else "tries again",
-        exc_info=error,
-    )
+    if has_stopped:
+        _log.error("%s: projector %r has stopped", store, follower.name, exc_info=error)
+    else:
+        _log.warning("%s: projector %r tries again: %s", store, follower.name, error)

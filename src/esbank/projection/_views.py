@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import Final, Literal, TypeAlias
 from uuid import UUID
 
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define, evolve, field, frozen
 
-from esbank.errors import DefinitionError, ProjectionError
+from esbank.errors import DefinitionError
 from esbank.store import Rows, SqlValue, StoredEvent, Transaction
 
 __all__ = ["Checkpoint", "Failure", "View", "check_identifier", "prepare"]
@@ -31,6 +31,7 @@ _MOST_KNOWN: Final = 256
 _LATER_COLUMNS: Final = {
     "version": "INTEGER",
     "definition": "TEXT",
+    "event_names": "TEXT",
     "effects_position": "BIGINT",
     "failed_position": "BIGINT",
     "failed_at": "TEXT",
@@ -93,6 +94,7 @@ class Checkpoint:
     """How far a projector has come: the last event it has handled, None before the first, and in which store.
 
     `version` and `definition` tell what has made the view: the version of the projector, and a digest of its tables.
+    `event_names`, as JSON, are the stored names of the events that are in it.
     """
 
     store: str
@@ -101,6 +103,7 @@ class Checkpoint:
     event_id: str | None
     version: int
     definition: str
+    event_names: str
 
 
 @frozen
@@ -135,15 +138,17 @@ class View:
 
     def shadow(self) -> View:
         """Return the same tables under names of which readers know nothing."""
-        return View(
-            self.projector, self.version, self.tables, self.indexes, has_effects=self.has_effects, is_shadow=True
-        )
+        return evolve(self, is_shadow=True)
 
-    def at(self, store: str, last: StoredEvent | None) -> Checkpoint:
+    def empty(self, store: str) -> Checkpoint:
+        """Make the checkpoint of a view that has nothing yet."""
+        return Checkpoint(store, None, None, None, self.version, self.definition, "[]")
+
+    def at(self, store: str, last: StoredEvent, event_names: str) -> Checkpoint:
         """Make the checkpoint of a view that has all events of a store up to `last`."""
-        if last is None:
-            return Checkpoint(store, None, None, None, self.version, self.definition)
-        return Checkpoint(store, last.position, str(last.stream), str(last.event_id), self.version, self.definition)
+        return Checkpoint(
+            store, last.position, str(last.stream), str(last.event_id), self.version, self.definition, event_names
+        )
 
     def made(self, checkpoint: Checkpoint) -> bool:
         """Tell whether the checkpoint is of a view as it is made now."""
@@ -154,7 +159,8 @@ class View:
         # One from before versions were kept was made by the first.
         rows = read(
             """
-            SELECT store, position, stream, event_id, coalesce(version, 1), coalesce(definition, :definition)
+            SELECT store, position, stream, event_id,
+                   coalesce(version, 1), coalesce(definition, :definition), coalesce(event_names, '[]')
             FROM esbank_checkpoints WHERE projector = :projector
             """,
             {**self._row, "definition": self.definition},
@@ -175,7 +181,7 @@ class View:
         ((position, error, at, has_stopped),) = rows
         return Failure(position, error, datetime.fromisoformat(at), bool(has_stopped))
 
-    def save_failure(self, tx: Transaction, failed: ProjectionError, error: str, *, has_stopped: bool) -> None:
+    def save_failure(self, tx: Transaction, failed: StoredEvent, error: str, *, has_stopped: bool) -> None:
         """Write at which event the projector fails, unless another runner has got over it, or it was skipped."""
         tx.execute(
             """
@@ -185,15 +191,14 @@ class View:
                 AND (coalesce(position, 0) < :position OR coalesce(effects_position, 0) < :position)
                 AND NOT EXISTS (
                     SELECT 1 FROM esbank_skipped_events AS s
-                    WHERE s.projector = :name AND s.position = :position AND s.stream = :stream AND s.version = :version
+                    WHERE s.projector = :name AND s.position = :position AND s.event_id = :event_id
                 )
             """,
             {
                 **self._row,
                 "name": self.projector,
                 "position": failed.position,
-                "stream": str(failed.stream),
-                "version": failed.version,
+                "event_id": str(failed.event_id),
                 "error": error,
                 "at": datetime.now(UTC).isoformat(),
                 "has_stopped": int(has_stopped),
@@ -273,7 +278,7 @@ class View:
             """
             UPDATE esbank_checkpoints
             SET store = :store, position = :position, stream = :stream, event_id = :event_id,
-                version = :version, definition = :definition,
+                version = :version, definition = :definition, event_names = :event_names,
                 failed_position = CASE WHEN failed_position <= position THEN failed_position END,
                 effects_position = CASE WHEN :has_effects THEN effects_position ELSE :position END
             WHERE projector = :projector
@@ -286,6 +291,7 @@ class View:
                 "event_id": checkpoint.event_id,
                 "version": checkpoint.version,
                 "definition": checkpoint.definition,
+                "event_names": checkpoint.event_names,
                 "has_effects": int(self.has_effects),
             },
         )

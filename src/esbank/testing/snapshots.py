@@ -31,7 +31,10 @@ def check_snapshots(
     the last event. Raises ``AssertionError`` that names the version and shows the difference.
     """
     check_aggregate(aggregate)
-    check = _Check(aggregate, list(events), registry or EventRegistry(aggregate))
+    events = list(events)
+    if not events:
+        raise ValueError("there are no events to replay")
+    check = _Check(aggregate, events, registry or EventRegistry(aggregate))
     for version in range(1, len(check.replayed)):
         check.snapshot_at(version)
 
