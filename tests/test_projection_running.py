@@ -234,6 +234,8 @@ def test_only_those_that_are_named_are_waited_for(place: Place) -> None:
         runner.wait_for(1, 0.01, names=("Totals", "Journal"))
     with pytest.raises(ValueError, match="'Jurnal'; there are Journal, Totals"):
         runner.wait_for(1, 0, names=["Jurnal"])
+    with pytest.raises(TypeError, match=r"give the names of projectors as several, as in \('Totals',\)"):
+        runner.wait_for(1, 0, names="Totals")
 
 
 def test_nobody_waits_for_a_projector_that_has_stopped(place: Place) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from attrs import evolve, frozen
+from attrs import define, evolve, field, frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esbank import (
+    Aggregate,
     ByHand,
     EventCodec,
     EventRegistry,
@@ -24,6 +25,8 @@ from esbank import (
     SnapshotPolicy,
     StreamNotFound,
     VersionNotFound,
+    applies,
+    handles,
 )
 from esbank.store import StoredEvent, StreamId
 from tests.basket import Add, Basket, BasketCommand, Fill, Note
@@ -412,3 +415,57 @@ def test_every_answer_is_a_fold_of_the_events_that_count(
 
             assert answer(baskets, version, question) == expected
             assert answer(Repository(store, Basket, snapshots=policy), version, question) == expected
+
+
+@frozen
+class Take:
+    sku: str
+
+
+@frozen
+class Put:
+    sku: str
+
+
+@frozen
+class Stocked:
+    sku: str
+
+
+@frozen
+class Taken:
+    sku: str
+
+
+@define
+class Shelf(Aggregate[Put | Take, Stocked | Taken]):
+    category: ClassVar[str] = "Shelf"
+    stock: dict[str, int] = field(factory=dict[str, int])
+
+    @handles(Put)
+    def put(self, command: Put) -> Iterator[Stocked | Taken]:
+        yield Stocked(command.sku)
+
+    @handles(Take)
+    def take(self, command: Take) -> Iterator[Stocked | Taken]:
+        yield Taken(command.sku)
+
+    @applies(Stocked)
+    def _stocked(self, event: Stocked) -> None:
+        self.stock[event.sku] = 1
+
+    @applies(Taken)
+    def _taken(self, event: Taken) -> None:
+        self.stock[event.sku] -= 1
+
+
+def test_an_event_that_cannot_be_folded_without_those_before_it_is_named(store: Store) -> None:
+    shelves = Repository(store, Shelf)
+    shelves.execute("s1", Put("pen"))
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    shelves.execute("s1", Take("pen"), metadata=Metadata(occurred_at=long_ago))
+
+    with pytest.raises(KeyError) as failed:
+        shelves.load("s1", occurred_until=long_ago)
+
+    assert failed.value.__notes__ == ["This came of applying Shelf-s1 version 2 (Taken)."]

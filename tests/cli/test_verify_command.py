@@ -70,6 +70,7 @@ def test_a_head_that_was_kept_is_compared(run: Run, store: Path) -> None:
 
     assert (result.code, result.errors) == (0, "")
     assert result.output.startswith("4 events in 2 streams: all as they were written.\nhead 4:")
+    assert run("verify", store, "--head", f"head {head[1]}").code == 0
 
 
 def test_a_changed_event_is_named_with_its_stream(start: Run, store: Path) -> None:

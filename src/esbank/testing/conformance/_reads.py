@@ -195,6 +195,13 @@ class ReadsOfTheLog:
             ("Transfer", "C"),
         ]
 
+    @pytest.mark.parametrize("name", ["categories", "types"])
+    def test_a_class_is_no_name_to_filter_by(self, store: EventStore, name: str) -> None:
+        wrong: Any = {name: [NewEvent]}
+
+        with pytest.raises(TypeError, match=r"names, as registry\.names_of\(SomeEvent\) gives them"):
+            list(store.read_all(**wrong))
+
     def test_a_long_log_is_read_whole_and_filtered_across_its_pages(self, store: EventStore) -> None:
         def append(stream: StreamId, count: int, type_: str) -> None:
             events = [NewEvent(type_, "{}") for _ in range(count)]
