@@ -229,7 +229,7 @@ class ProjectionRunner:
         text = describe(error.__cause__)
         # What cannot be written down is raised or tried again all the same.
         with suppress(StorageError):
-            event = self._event_at(error.position)
+            (event,) = self._store.read(error.stream, after=error.version - 1, up_to=error.version)
             with self._views.view_transaction() as tx:
                 follower.view.save_failure(tx, event, text, has_stopped=has_stopped)
 
