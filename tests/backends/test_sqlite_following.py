@@ -458,8 +458,11 @@ def test_closing_a_store_ends_all_that_follow_it(path: Path) -> None:
         store = SQLiteEventStore(path, durability="normal")
         working = threading.Semaphore(0)
 
-        def follow(store: SQLiteEventStore = store, working: threading.Semaphore = working) -> None:
-            for _ in store.subscribe(after=store.head()):
+        # Before any of them begins, because the store may be closed before the last one does.
+        subscriptions = [store.subscribe(after=store.head()) for _ in range(2)]
+
+        def follow(subscriptions: list[Subscription] = subscriptions, working: threading.Semaphore = working) -> None:
+            for _ in subscriptions.pop():
                 working.release()
 
         def wait(store: SQLiteEventStore = store) -> None:
