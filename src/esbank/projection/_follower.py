@@ -63,6 +63,7 @@ class Follower:
             projector.indexes,
             has_effects=bool(projector.effect_classes()),
         )
+        self.shadow = self.view.shadow()
         self._classes = frozenset(classes)
         self._types = frozenset(codec.registry.names_of(*classes))
         self._takes_type: dict[tuple[str, int], bool] = {}
@@ -171,6 +172,14 @@ class Follower:
         event_names = json.dumps(sorted(names.union(known)))
         checkpoint = view.at(self.store.identity, page.events[-1], event_names)
         view.save(tx, checkpoint)
+        return checkpoint
+
+    def handle_the_rest(self, tx: Transaction, view: View, checkpoint: Checkpoint) -> Checkpoint:
+        """Take all that is committed beyond a checkpoint into a view, in one transaction that keeps appends out."""
+        head = self.store.head() or 0
+        while (checkpoint.position or 0) < head:
+            page = Page(self._codec, list(self.store.read_all(after=checkpoint.position, limit=PAGE)))
+            checkpoint = self.handle(tx, view, checkpoint, page)
         return checkpoint
 
     def failed_at(self, stored: StoredEvent) -> ProjectionError:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from esbank.codec import EventCodec, EventRegistry
 from esbank.errors import DefinitionError, ProjectionError
-from esbank.projection._follower import PAGE, Follower, Page
-from esbank.projection._views import Checkpoint
+from esbank.projection._follower import Follower, Page
 from esbank.store import AppendTransaction, StoredEvent
 
 if TYPE_CHECKING:
@@ -42,18 +41,10 @@ class InlineView:
             if (checkpoint.position or 0) >= events[0].position:
                 raise DefinitionError(f"two inline projectors share the name {follower.name!r}; give each its own")
         try:
-            checkpoint = self._catch_up(tx, follower, checkpoint)
+            checkpoint = follower.handle_the_rest(tx, follower.view, checkpoint)
             if events:
                 follower.handle(tx, follower.view, checkpoint, Page(self._codec, events))
         except ProjectionError as error:
             if events:
                 error.add_note("The projector is inline, so the append was undone and nothing of it was stored.")
             raise
-
-    def _catch_up(self, tx: AppendTransaction, follower: Follower, checkpoint: Checkpoint) -> Checkpoint:
-        """Take what was appended without the projector."""
-        head = tx.store.head() or 0
-        while (checkpoint.position or 0) < head:
-            missing = list(tx.store.read_all(after=checkpoint.position, limit=PAGE))
-            checkpoint = follower.handle(tx, follower.view, checkpoint, Page(self._codec, missing))
-        return checkpoint

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 
 from esbank.codec import EventCodec
 from esbank.errors import CheckpointError, ProjectionError
-from esbank.projection._follower import PAGE, Follower, Page, follow
+from esbank.projection._follower import Follower, follow
 from esbank.projection._views import Checkpoint
 from esbank.store import EventStore, ViewStore
 
@@ -33,7 +33,7 @@ def rebuild_views(
         store,
         codec,
         checkpoints,
-        lambda follower, checkpoint, page: follower.advance(views, follower.view.shadow(), checkpoint, page),
+        lambda follower, checkpoint, page: follower.advance(views, follower.shadow, checkpoint, page),
         progress=progress,
         stop=stop,
     )
@@ -42,12 +42,12 @@ def rebuild_views(
     for follower, checkpoint in checkpoints.items():
         try:
             if follower not in failures:
-                _finish(store, views, codec, follower, checkpoint)
+                _finish(views, follower, checkpoint)
         except (ProjectionError, CheckpointError) as error:
             failures[follower] = error
         if isinstance(failures.get(follower), ProjectionError):
             with views.view_transaction() as tx:
-                follower.view.shadow().drop(tx)
+                follower.shadow.drop(tx)
     return failures
 
 
@@ -57,7 +57,7 @@ def _begin(views: ViewStore, follower: Follower, *, resume: bool) -> Checkpoint:
         live = follower.open(tx, follower.view)
     if live.version == follower.view.version:
         follower.check_names(live)
-    shadow = follower.view.shadow()
+    shadow = follower.shadow
     with views.view_transaction() as tx:
         begun = shadow.checkpoint(tx.execute)
         if not resume or begun is None or follower.misfit(begun) is not None:
@@ -65,15 +65,12 @@ def _begin(views: ViewStore, follower: Follower, *, resume: bool) -> Checkpoint:
         return follower.open(tx, shadow)
 
 
-def _finish(store: EventStore, views: ViewStore, codec: EventCodec, follower: Follower, checkpoint: Checkpoint) -> None:
-    view, shadow = follower.view, follower.view.shadow()
+def _finish(views: ViewStore, follower: Follower, checkpoint: Checkpoint) -> None:
+    view, shadow = follower.view, follower.shadow
     with views.view_transaction() as tx:
         if shadow.checkpoint(tx.execute) != checkpoint:
             raise CheckpointError(follower.name, "another rebuild has begun meanwhile; let that one finish")
-        head = store.head() or 0
-        while (checkpoint.position or 0) < head:
-            page = Page(codec, list(store.read_all(after=checkpoint.position, limit=PAGE)))
-            checkpoint = follower.handle(tx, shadow, checkpoint, page)
+        checkpoint = follower.handle_the_rest(tx, shadow, checkpoint)
         with follower.making_tables():
             before = view.checkpoint(tx.execute)
             is_same_log = before is not None and follower.is_same_log(before)

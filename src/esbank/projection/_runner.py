@@ -104,8 +104,8 @@ class ProjectionRunner:
         """Wait until the views have the event at a position: that of an ``AppendResult`` or of what was ``Executed``.
 
         That is how one reads one's own writes while a runner runs, here or in another process. With `names`, it waits
-        for the views of these projectors only. Raises ``TimeoutError``
-        after so many seconds, and ``CheckpointError`` when a projector has stopped before that event.
+        for the views of these projectors only. Raises ``TimeoutError`` after so many seconds, and ``CheckpointError``
+        when a projector has stopped before that event.
         """
         if isinstance(names, str):
             raise TypeError(f"give the names of projectors as several, as in ({names!r},)")
@@ -158,10 +158,11 @@ class ProjectionRunner:
             # What is in the view already and was not told yet stays in the view, in rebuilds too.
             in_view = not told < position <= (checkpoint.position or 0)
             follower.view.skip(tx, event, reason=reason, by=by, in_view=in_view)
-            shadow = follower.view.shadow()
-            begun = shadow.checkpoint(tx.execute)
+            begun = follower.shadow.checkpoint(tx.execute)
             if in_view and begun is not None and position <= (begun.position or 0):
-                shadow.drop(tx)  # a rebuild that was interrupted has the event already, so it has to begin anew
+                follower.shadow.drop(
+                    tx
+                )  # a rebuild that was interrupted has the event already, so it has to begin anew
             failure = follower.view.failure(tx.execute)
             if failure is not None and failure.position == position:
                 follower.view.forget_failure(tx)

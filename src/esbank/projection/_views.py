@@ -299,17 +299,8 @@ class View:
     def create(self, tx: Transaction, checkpoint: Checkpoint) -> None:
         """Make the tables and their indexes, empty, and the checkpoint, which also tells whose they are."""
         tx.execute(
-            """
-            INSERT INTO esbank_checkpoints (projector, tables, store, version, definition)
-            VALUES (:projector, :tables, :store, :version, :definition)
-            """,
-            {
-                **self._row,
-                "tables": " ".join(map(self._physical, self.tables)),
-                "store": checkpoint.store,
-                "version": checkpoint.version,
-                "definition": checkpoint.definition,
-            },
+            "INSERT INTO esbank_checkpoints (projector, tables, store) VALUES (:projector, :tables, :store)",
+            {**self._row, "tables": " ".join(map(self._physical, self.tables)), "store": checkpoint.store},
         )
         self.save(tx, checkpoint)
         for table, columns in self.tables.items():
