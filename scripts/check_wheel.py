@@ -11,10 +11,12 @@ ROOT = Path(__file__).parents[1]
 MODULES = (
     "esbank",
     "esbank.store",
+    "esbank.backends.jsonl",
     "esbank.backends.memory",
     "esbank.backends.sqlite",
     "esbank.bank",
     "esbank.testing",
+    "esbank.transfer",
 )
 FILES = ("esbank/py.typed", "esbank/bank/schema.json")
 HINT = "The commands need cyclopts and rich; install them: pip install 'esbank[cli]'\n"

@@ -18,10 +18,13 @@ parsing text::
     │   └── NewerSchemaVersion     a stored event was written by newer code
     ├── ProjectionError            a projector failed at an event
     ├── NoDigests                  the store keeps no digests, so there is nothing to verify
+    ├── ImportRefused              an event of another log cannot go on where this one ends
+    ├── NotACopy                   the target of a copy does not hold the beginning of its source
     ├── CheckpointError            a checkpoint does not belong to the events at hand
     ├── AlreadyRunning             another runner follows the log for this projector
     └── StorageError               the database refused or failed
         ├── StoreClosed            the store was closed before this call
+        ├── StoreUnavailable       the database cannot be reached now; nothing was stored
         └── UnknownOutcome         a commit failed: the write may or may not have happened
 
 Wrong arguments (a negative version, an empty list of events) are plain ``ValueError`` and ``TypeError``: nobody handles
@@ -250,6 +253,39 @@ class NoDigests(EsbankError):
 
 
 @define(eq=False, slots=False)
+class ImportRefused(EsbankError):
+    """An event of another log cannot go on where this one ends; nothing was stored of what was imported with it."""
+
+    stream: StreamId
+    version: int
+    position: int
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.stream} version {self.version} (position {self.position}) cannot be imported: {self.reason}; "
+            "nothing was stored of what came with it."
+        )
+
+
+@define(eq=False, slots=False)
+class NotACopy(EsbankError):
+    """The target of a copy does not hold the beginning of its source, so there is nothing to go on with.
+
+    `position` is that of the target's last event. Nothing was copied.
+    """
+
+    position: int
+    problem: str
+
+    def __str__(self) -> str:
+        return (
+            f"the target, which goes to position {self.position}, is no beginning of the source: {self.problem}; "
+            "nothing was copied. Copy into a new one."
+        )
+
+
+@define(eq=False, slots=False)
 class CheckpointError(EsbankError):
     """A view and its checkpoint do not belong to the events at hand, so going on could skip events in silence."""
 
@@ -289,6 +325,11 @@ class StoreClosed(StorageError):
     """The store was closed before this call."""
 
     problem: str = "the store is closed; open a new one."
+
+
+@define(eq=False, slots=False)
+class StoreUnavailable(StorageError):
+    """The database cannot be reached now, or has ended the session before a commit; nothing was stored. Try again."""
 
 
 @define(eq=False, slots=False)

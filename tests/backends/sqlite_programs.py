@@ -12,11 +12,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from itertools import count
 from multiprocessing import get_context
 from typing import Any
 
 from esbank.backends.sqlite import SQLiteEventStore
-from esbank.errors import ConcurrencyError, EsbankError
+from esbank.errors import ConcurrencyError, EsbankError, StorageError
 from esbank.store import ANY_VERSION, NewEvent, StreamAppend, StreamId, new_event_id
 
 ACCOUNT = StreamId("Account", "1")
@@ -100,6 +101,16 @@ def execute(path: str, sql: str) -> None:
         with store.view_transaction() as tx:
             rows = tx.execute(sql)
         say([rows, store.query(sql)])
+
+
+def keep_numbers_for_ever(path: str, first: str) -> None:
+    """Keep numbers in a table, each in one transaction with an event that says it."""
+    with SQLiteEventStore(path) as store:
+        for number in count(int(first), 2):
+            with store.transaction() as tx:
+                tx.execute("INSERT INTO numbers VALUES (:number)", {"number": number})
+                tx.append(ACCOUNT, [event(number)], expected_version=ANY_VERSION)
+            say(number)
 
 
 def hold_write_lock(path: str, statement: str = "BEGIN IMMEDIATE", seconds: str = "") -> None:
@@ -329,6 +340,28 @@ def fork_inside_transaction(path: str) -> None:
     append(store)
     store.close()
     say({"status": status, "rows": rows, **state_of(path)})
+
+
+def fork_inside_transaction_that_appends(path: str) -> None:
+    """Fork inside a transaction that is to append, and let the child come to the end of the block as well."""
+    store = SQLiteEventStore(path)
+    append(store)
+    pid = -1
+    status = None
+    try:
+        with store.transaction() as tx:
+            tx.execute("CREATE TABLE numbers (number INTEGER)")
+            pending = tx.append(ACCOUNT, [event()], expected_version=1)
+            pid = os.fork()
+            if pid:
+                status = status_of(pid)
+    except StorageError:
+        if pid == 0:
+            os._exit(7)
+        raise
+    rows = store.query("SELECT count(*) FROM numbers")
+    store.close()
+    say({"status": status, "rows": rows, "version": pending.result.version, **state_of(path)})
 
 
 def fork_while_a_thread_needs_two_stores(path: str) -> None:

@@ -44,7 +44,7 @@ class TestStore(EventStoreConformance):
         with Store() as store:
             yield store
 """
-BARE = "has_snapshots = has_views = False"
+BARE = "has_snapshots = has_views = has_transactions = can_be_copied = False"
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +68,7 @@ def test_a_store_is_not_asked_for_what_it_does_not_claim(pytester: pytest.Pytest
     ("flags", "store"), [("pass", "Store = Bare"), (BARE, "Store = MemoryEventStore")], ids=["too much", "too little"]
 )
 def test_a_store_that_claims_what_is_not_so_fails(pytester: pytest.Pytester, flags: str, store: str) -> None:
-    run(pytester, store, select="if_it_says_so", flags=flags).assert_outcomes(failed=2)
+    run(pytester, store, select="if_it_says_so", flags=flags).assert_outcomes(failed=4)
 
 
 BROKEN = {
@@ -184,6 +184,73 @@ def test_a_broken_store_fails(pytester: pytest.Pytester, store: str, select: str
     assert run(pytester, dedent(store), select=select).parseoutcomes()["failed"] > 0
 
 
+COMMITS_TOO_EARLY = """
+import time
+from contextlib import contextmanager
+from esbank.store import PendingAppend, StreamAppend
+
+
+class Transaction:
+    def __init__(self, tx):
+        self.tx = tx
+        self.execute = tx.execute
+        self.executemany = tx.executemany
+        self.dialect = tx.dialect
+        self.appends = []
+        self.pending = []
+
+    def append(self, stream, events, *, expected_version):
+        self.appends.append(StreamAppend(stream, tuple(events), expected_version))
+        self.pending.append(PendingAppend(stream, "a broken store"))
+        return self.pending[-1]
+
+
+class Store(MemoryEventStore):
+    @contextmanager
+    def transaction(self):
+        with self.view_transaction() as tx:
+            transaction = Transaction(tx)
+            yield transaction
+        if transaction.appends:
+            time.sleep(0.001)
+            for pending, result in zip(transaction.pending, self.append_many(transaction.appends)):
+                pending.resolve(result)
+"""
+COMMITS_REPEATS = """
+class Store(MemoryEventStore):
+    def _append(self, connection, appends, metadata, conditions=()):
+        first = self._find_repeat(appends)
+        if first is not None and connection is not None:
+            self._views.commit(connection)
+            return first
+        return super()._append(connection, appends, metadata, conditions)
+"""
+TRANSACTIONS = "has_queries_during_transactions = False"
+
+
+def test_a_store_whose_transactions_are_sound_passes(pytester: pytest.Pytester) -> None:
+    select = "undoes_everything or block_that_comes_again"
+    outcomes = run(pytester, "Store = MemoryEventStore", select=select, flags=TRANSACTIONS).parseoutcomes()
+
+    assert set(outcomes) == {"passed", "deselected"}
+
+
+@pytest.mark.parametrize(
+    ("store", "select"),
+    [
+        (COMMITS_TOO_EARLY, "a_wrong_version_undoes_everything"),
+        (COMMITS_TOO_EARLY, "neither_a_row_without"),
+        (COMMITS_REPEATS, "block_that_comes_again_changes or block_that_many_repeat"),
+    ],
+    ids=["commits rows before events", "shows rows before events", "commits the statements of a repeat"],
+)
+def test_a_store_whose_transactions_are_broken_fails(pytester: pytest.Pytester, store: str, select: str) -> None:
+    outcomes = run(pytester, store, select=select, flags=TRANSACTIONS).parseoutcomes()
+
+    assert "passed" not in outcomes
+    assert outcomes["failed"] > 0
+
+
 INLINE = """has_queries_during_transactions = False
     has_inline = True
 
@@ -216,13 +283,15 @@ def test_a_store_need_not_change_anything_inline(pytester: pytest.Pytester) -> N
 
 
 def test_a_store_that_tells_its_inline_handlers_in_time_passes(pytester: pytest.Pytester) -> None:
-    outcomes = run(pytester, "Store = MemoryEventStore", select="undoes or not_handled", flags=INLINE).parseoutcomes()
+    outcomes = run(
+        pytester, "Store = MemoryEventStore", select="fails_undoes or not_handled", flags=INLINE
+    ).parseoutcomes()
 
     assert set(outcomes) == {"passed", "deselected"}
 
 
 def test_a_store_that_tells_its_inline_handlers_too_late_fails(pytester: pytest.Pytester) -> None:
-    outcomes = run(pytester, TOO_LATE, select="undoes or not_handled", flags=INLINE).parseoutcomes()
+    outcomes = run(pytester, TOO_LATE, select="fails_undoes or not_handled", flags=INLINE).parseoutcomes()
 
     assert "passed" not in outcomes
     assert outcomes["failed"] > 0

@@ -46,6 +46,12 @@ def test_a_transaction_in_which_the_process_forks_is_the_parents(path: Path, run
     assert told == {"status": 0, "rows": [[1_999]], "integrity": "ok", "versions": [1, 2], "log": 2}
 
 
+def test_a_transaction_that_appends_is_not_completed_by_a_child(path: Path, run: Run) -> None:
+    told = run("fork_inside_transaction_that_appends", path)
+
+    assert told == {"status": 7, "rows": [[0]], "version": 2, "integrity": "ok", "versions": [1, 2], "log": 2}
+
+
 def test_children_forked_while_threads_append_do_not_hang(path: Path, run: Run) -> None:
     told = run("fork_while_threads_append", path)
 

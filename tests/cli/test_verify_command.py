@@ -139,7 +139,7 @@ def test_what_is_no_head_is_refused(run: Run, head: str) -> None:
 @pytest.mark.parametrize(
     ("where", "problem"),
     [
-        ("postgresql://localhost/bank", "names no store: give the path of a SQLite file, or a URL such as sqlite:///"),
+        ("mysql://localhost/bank", "names no store: give the path of a SQLite file, or a URL such as sqlite:///"),
         ("sqlite://bank.db", "names no store: give the path of a SQLite file, or a URL such as sqlite:///bank.db"),
         ("sqlite:///", "a path is needed"),
         (":memory:", "a path is needed"),

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from esbank.errors import ConcurrencyError, DuplicateEvent
 from esbank.store import (
+    NO_METADATA,
     AppendResult,
     DigestNext,
     InlineHandler,
@@ -35,6 +36,7 @@ __all__ = [
     "check_stream",
     "concerned",
     "flatten",
+    "name_once",
     "names_in",
     "number",
     "repeated",
@@ -47,19 +49,24 @@ MOST: Final = 2**63 - 1
 """The highest version or position that every backend can count to."""
 
 
-def check_appends(appends: Sequence[StreamAppend], conditions: Sequence[StreamCondition]) -> None:
+def check_appends(appends: Sequence[StreamAppend], conditions: Sequence[StreamCondition] = ()) -> None:
     """Refuse what makes no sense, before anything is touched: ``ValueError``, ``TypeError``, ``DuplicateEvent``."""
     if not appends:
         raise ValueError("there is nothing to append")
     named: set[StreamId] = set()
     for part in concerned(appends, conditions):
         check_stream(part.stream)
-        if part.stream in named:
-            raise ValueError(f"{part.stream} is named twice; put all that concerns a stream into one append")
-        named.add(part.stream)
+        name_once(part.stream, named)
         check_expectation(part.expected_version)
     for append in appends:
         _check_events(append)
+
+
+def name_once(stream: StreamId, named: set[StreamId]) -> None:
+    """Add a stream to those that are named, or refuse it with a ``ValueError`` if it is one of them."""
+    if stream in named:
+        raise ValueError(f"{stream} is named twice; put all that concerns a stream into one append")
+    named.add(stream)
 
 
 def _check_events(append: StreamAppend) -> None:
@@ -156,11 +163,16 @@ def write_metadata(appends: Iterable[StreamAppend]) -> dict[int, WrittenMetadata
     """Write the metadata of all events, by the ``id()`` of each: most events of an append share theirs."""
     metadata = {id(event.metadata): event.metadata for _, event in flatten(appends)}
     return {
-        key: WrittenMetadata(
+        key: _NOTHING_WRITTEN
+        if one is NO_METADATA
+        else WrittenMetadata(
             one.to_json(), one.correlation_id, None if one.occurred_at is None else microseconds(one.occurred_at)
         )
         for key, one in metadata.items()
     }
+
+
+_NOTHING_WRITTEN: Final = WrittenMetadata(NO_METADATA.to_json(), None, None)
 
 
 def number(

@@ -1,19 +1,29 @@
-"""A SQLite connection whose errors are ours, and the transaction that views change in."""
+"""A SQLite connection whose errors are ours, and the transactions in which somebody else's tables change."""
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
+from esbank.backends._pending import PendingAppends
+from esbank.backends._statements import check_statement
 from esbank.errors import StorageError, StoreClosed
-from esbank.store import EventStore, InlineHandler, Rows, SqlValue, StoredEvent
+from esbank.store import (
+    EventStore,
+    ExpectedVersion,
+    InlineHandler,
+    NewEvent,
+    PendingAppend,
+    Rows,
+    SqlValue,
+    StoredEvent,
+    StreamId,
+)
 
-__all__ = ["Connection", "ConstraintError", "SQLiteTransaction", "tell_inline"]
+__all__ = ["Connection", "ConstraintError", "SQLiteStoreTransaction", "SQLiteTransaction", "tell_inline"]
 
 
 class ConstraintError(StorageError):
@@ -44,6 +54,11 @@ class Connection:
     def in_transaction(self) -> bool:
         """Whether a transaction is open."""
         return self._raw.in_transaction
+
+    def check_in_transaction(self) -> None:
+        """Raise ``StorageError`` when SQLite has rolled the transaction back by itself."""
+        if not self._raw.in_transaction:
+            raise StorageError(self._name, "a statement failed and undid the whole transaction; begin it again")
 
     def rows(self, sql: str, parameters: Sequence[SqlValue] | Mapping[str, SqlValue] = ()) -> Rows:
         """Execute one statement and return all of its rows."""
@@ -202,9 +217,29 @@ class SQLiteTransaction:
         self._connection.many(sql, parameters)
 
     def _check(self, sql: str) -> None:
-        if self._has_ended:
-            raise StorageError(self._store, "the transaction has ended; execute statements inside its with block")
+        self._check_not_ended()
         check_statement(sql)
+        # Without a transaction, the statement would take effect by itself.
+        self._connection.check_in_transaction()
+
+    def _check_not_ended(self) -> None:
+        if self._has_ended:
+            raise StorageError(self._store, "the transaction has ended; use it inside its with block")
+
+
+class SQLiteStoreTransaction(SQLiteTransaction):
+    """An open transaction on the caller's own tables: implements ``esbank.store.StoreTransaction``."""
+
+    def __init__(self, connection: Connection, store: str) -> None:
+        super().__init__(connection, store)
+        self.pending = PendingAppends(store)
+
+    def append(
+        self, stream: StreamId, events: Sequence[NewEvent], *, expected_version: ExpectedVersion
+    ) -> PendingAppend:
+        """Have `events` stored at the end of `stream` by the commit, if it is at `expected_version` then."""
+        self._check_not_ended()
+        return self.pending.add(stream, events, expected_version)
 
 
 class _AppendTransaction(SQLiteTransaction):
@@ -232,16 +267,3 @@ def tell_inline(
             handler.on_append(transaction, tuple(stored))
     finally:
         transaction.end()
-
-
-_CONTROLS_TRANSACTION: Final = re.compile(
-    r"(?:[\s;]++|--[^\n]*+\n|/\*.*?\*/)*+(BEGIN|COMMIT|END|ROLLBACK|SAVEPOINT|RELEASE)\b", re.IGNORECASE | re.DOTALL
-)
-
-
-@lru_cache(maxsize=1024)
-def check_statement(sql: str) -> None:
-    """Refuse a statement that would take the connection out of the hands of whoever holds it."""
-    found = _CONTROLS_TRANSACTION.match(sql)
-    if found:
-        raise ValueError(f"{found[1].upper()} has no place here: transactions begin and end by themselves")

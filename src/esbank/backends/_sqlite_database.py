@@ -7,18 +7,23 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeAlias
 
-from esbank.backends._sqlite_connection import Connection, SQLiteTransaction
+from esbank.backends._appends import WrittenMetadata
+from esbank.backends._sqlite_connection import Connection, SQLiteStoreTransaction, SQLiteTransaction
 from esbank.errors import StorageError, StoreClosed, UnknownOutcome
-from esbank.store import Rows, SqlValue, Transaction
+from esbank.store import AppendResult, Rows, SqlValue, StreamAppend, Transaction
 
 __all__ = ["Database", "fork_lock"]
 
 _MOST_IDLE_READERS: Final = 8
 _MOMENT: Final = 0.01
+
+_Append: TypeAlias = Callable[
+    [Connection, Sequence[StreamAppend], Mapping[int, WrittenMetadata]], tuple[AppendResult, ...]
+]
 
 
 class Database:
@@ -63,6 +68,13 @@ class Database:
     @contextmanager
     def write(self) -> Generator[Connection]:
         """Open a write transaction; commit when the block ends, roll back when it raises."""
+        with self.begin() as connection:
+            yield connection
+            self.commit(connection)
+
+    @contextmanager
+    def begin(self) -> Generator[Connection]:
+        """Open a write transaction; roll back when the block ends, unless it was committed."""
         self.check_not_writing()
         with self._write_lock:
             connection = self._writer_connection()
@@ -71,14 +83,26 @@ class Database:
                 connection.only_read(yes=False)
                 connection.rows("BEGIN IMMEDIATE")
                 yield connection
-                self._commit(connection)
-                with self._changed:
-                    self._changes += 1
-                    self._changed.notify_all()
             finally:
                 if connection is self._writer:
                     self._writing_thread = None
                     connection.rollback()
+
+    def commit(self, connection: Connection) -> None:
+        """Commit what `begin` opened. What the block does then is done before anybody else writes."""
+        self.check_open()
+        connection.check_in_transaction()
+        try:
+            connection.rows("COMMIT")
+        except StorageError as error:
+            problem = (
+                f"the commit failed ({error.problem}); repeat the same append, or the command with its command_id, to "
+                "learn whether it was stored"
+            )
+            raise UnknownOutcome(self._name, problem) from error.__cause__
+        with self._changed:
+            self._changes += 1
+            self._changed.notify_all()
 
     @contextmanager
     def view_transaction(self) -> Generator[Transaction]:
@@ -89,6 +113,23 @@ class Database:
                 yield transaction
             finally:
                 transaction.end()
+
+    @contextmanager
+    def transaction(self, append: _Append) -> Generator[SQLiteStoreTransaction]:
+        """Open a write transaction for the caller's own tables and for appends; `append` makes them and commits."""
+        with self.begin() as connection:
+            transaction = SQLiteStoreTransaction(connection, self._name)
+            try:
+                yield transaction
+            finally:
+                transaction.end()
+            self.check_open()
+            connection.check_in_transaction()
+            pending = transaction.pending
+            if pending.appends:
+                pending.resolve(append(connection, pending.appends, pending.metadata))
+            else:
+                self.commit(connection)
 
     def query(self, sql: str, parameters: Mapping[str, SqlValue]) -> Rows:
         """Read what is committed."""
@@ -233,17 +274,6 @@ class Database:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-
-    def _commit(self, connection: Connection) -> None:
-        self.check_open()
-        try:
-            connection.rows("COMMIT")
-        except StorageError as error:
-            problem = (
-                f"the commit failed ({error.problem}); repeat the same append, or the command with its command_id, to "
-                "learn whether it was stored"
-            )
-            raise UnknownOutcome(self._name, problem) from error.__cause__
 
 
 _open_databases: weakref.WeakSet[Database] = weakref.WeakSet()

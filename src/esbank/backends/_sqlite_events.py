@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
+from uuid import UUID
 
 from attrs import frozen
 
 from esbank.backends._appends import WrittenMetadata, flatten, number, repeated, results
+from esbank.backends._imports import check_import
 from esbank.backends._sqlite_connection import Connection
 from esbank.errors import DuplicateEvent
 from esbank.store import AppendResult, StoredEvent, StreamAppend, StreamId, digest_chain
@@ -15,13 +17,16 @@ from esbank.store import AppendResult, StoredEvent, StreamAppend, StreamId, dige
 __all__ = [
     "FIND",
     "LAST",
+    "NEXT_APPEND",
     "READ_ALL",
+    "READ_APPENDS",
     "READ_BACKWARDS",
     "READ_FORWARDS",
     "THE_STREAM",
     "Head",
     "find_repeat",
     "head_of_stream",
+    "import_events",
     "insert",
 ]
 
@@ -37,10 +42,12 @@ READ_BACKWARDS: Final = f"""
     WHERE e.stream = {THE_STREAM} AND e.version > ? AND e.version <= ? ORDER BY e.version DESC LIMIT ?"""
 FIND: Final = f"SELECT {_COLUMNS} FROM esbank_events AS e WHERE e.stream = {THE_STREAM} AND e.event_id = ?"
 # CROSS JOIN, because SQLite then keeps the order of the tables: it walks the log and looks the stream up.
-READ_ALL: Final = f"""
-    SELECT s.category, s.key, {_COLUMNS}
+_LOG: Final = """
     FROM esbank_events AS e CROSS JOIN esbank_streams AS s ON s.stream = e.stream
     WHERE e.position > ?"""
+READ_ALL: Final = f"SELECT s.category, s.key, {_COLUMNS} {_LOG}"
+READ_APPENDS: Final = f"SELECT s.category, s.key, {_COLUMNS}, e.append {_LOG} ORDER BY e.position LIMIT ?"
+NEXT_APPEND: Final = "SELECT append FROM esbank_events WHERE position > ? ORDER BY position LIMIT 1"
 _HEAD_OF_STREAM: Final = """
     SELECT s.stream, e.version, e.digest FROM esbank_streams AS s LEFT JOIN esbank_events AS e ON e.stream = s.stream
     WHERE s.category = ? AND s.key = ? ORDER BY e.version DESC LIMIT 1"""
@@ -106,6 +113,31 @@ def insert(
             rows.append((*columns, row, first, correlation_id))
     connection.many(_INSERT, rows)
     return stored
+
+
+def import_events(connection: Connection, appends: Iterable[Sequence[StoredEvent]], *, has_digests: bool) -> int:
+    """Insert the appends of another log after the last event, as they are; return how many events."""
+    streams: dict[StreamId, int | None] = {}
+
+    def head_of(stream: StreamId) -> tuple[int, bytes | None]:
+        head = head_of_stream(connection, stream)
+        streams[stream] = head.row
+        return head.version, head.digest
+
+    def is_known(stream: StreamId, event_id: UUID) -> bool:
+        return bool(connection.rows(_APPENDED_WITH, (stream.category, stream.key, event_id.bytes)))
+
+    last = connection.rows(LAST)
+    rows: list[tuple[Any, ...]] = []
+    for event in check_import(
+        appends, last=last[0] if last else (0, 0), head_of=head_of, is_known=is_known, has_digests=has_digests
+    ):
+        row = streams[event.stream]
+        if row is None:
+            row = streams[event.stream] = _add_stream(connection, event.stream)
+        rows.append((*event.columns, row, event.append, event.correlation_id))
+    connection.many(_INSERT, rows)
+    return len(rows)
 
 
 def find_repeat(connection: Connection, appends: Sequence[StreamAppend]) -> tuple[AppendResult, ...] | None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Self
+from operator import attrgetter
+from typing import Final, Self
 from uuid import UUID, uuid4
 
 from attrs import define, field
 
 from esbank.backends._appends import (
+    WrittenMetadata,
     check_appends,
     check_correlation_id,
     check_expectations,
@@ -28,6 +31,7 @@ from esbank.backends._appends import (
     write_metadata,
 )
 from esbank.backends._claims import claim_in_process
+from esbank.backends._imports import check_import
 from esbank.backends._sqlite_connection import Connection, tell_inline
 from esbank.backends._sqlite_database import Database
 from esbank.errors import DuplicateEvent, StoreClosed, StreamNotFound
@@ -40,15 +44,19 @@ from esbank.store import (
     Snapshot,
     SqlValue,
     StoredEvent,
+    StoreTransaction,
     StreamAppend,
     StreamCondition,
     StreamId,
     Subscription,
     Transaction,
     digest_chain,
+    microseconds,
 )
 
 __all__ = ["MemoryEventStore"]
+
+_position: Final = attrgetter("position")
 
 
 @define
@@ -117,19 +125,14 @@ class MemoryEventStore:
         """Store several streams' events at once, all or nothing, if all expectations and `conditions` hold."""
         check_appends(appends, conditions)
         self._views.check_not_writing()
-        # The views' lock comes first, as it does for whoever reads events inside a transaction on views.
-        with self._views.write() if self._inline else nullcontext() as connection, self._lock:
-            self._check_open()
-            first = self._find_repeat(appends)
-            if first is not None:
-                return first
-            check_expectations(concerned(appends, conditions), self._version)
-            numbered, recorded_at = self._number(appends)
-            stored = tuple(event for event, _ in numbered)
-            if connection is not None:
-                tell_inline(self._inline, connection, self, stored)
-            self._keep(numbered, recorded_at)
-            return results(appends, stored)
+        metadata = write_metadata(appends)
+        with self._views.begin() if self._inline else nullcontext() as connection:
+            return self._append(connection, appends, metadata, conditions)
+
+    def transaction(self) -> AbstractContextManager[StoreTransaction]:
+        """Open a transaction for the caller's own tables and for appends, one at a time."""
+        self._check_open()
+        return self._views.transaction(self._append)
 
     def read(
         self,
@@ -165,7 +168,7 @@ class MemoryEventStore:
         self._check_open()
         wanted_categories = None if categories is None else frozenset(names_in(categories))
         wanted_types = None if types is None else frozenset(names_in(types))
-        return self._follow(after or 0, wanted_categories, wanted_types, limit)
+        return self._follow(self._index_after(after), wanted_categories, wanted_types, limit)
 
     def read_correlated(self, correlation_id: str) -> Iterator[StoredEvent]:
         """Read the events of one conversation, whatever their streams, in position order."""
@@ -173,6 +176,32 @@ class MemoryEventStore:
         with self._lock:
             self._check_open()
             return iter(self._by_correlation.get(correlation_id, [])[:])
+
+    def read_appends(self, *, after: int | None = None) -> Iterator[tuple[StoredEvent, ...]]:
+        """Read the log append by append, in position order: the events that were stored together."""
+        check_read(after=0 if after is None else after)
+        self._check_open()
+        return self._follow_appends(self._index_after(after))
+
+    def import_events(self, appends: Iterable[Sequence[StoredEvent]]) -> int:
+        """Insert the appends of another log at the end, as they are, all or nothing; return how many events."""
+        appends = [tuple(append) for append in appends]
+        self._views.check_not_writing()
+        with self._lock:
+            self._check_open()
+            imported = [
+                (StoredEvent(event.stream, *event.columns), event.correlation_id)
+                for event in check_import(
+                    appends,
+                    last=(self.head() or 0, self._recorded_at),
+                    head_of=self._head_of,
+                    is_known=lambda stream, event_id: event_id in self._streams[stream].by_id,
+                    has_digests=self._has_digests,
+                )
+            ]
+            if imported:
+                self._keep(imported, microseconds(imported[-1][0].recorded_at), map(len, appends))
+            return len(imported)
 
     def subscribe(
         self,
@@ -190,17 +219,15 @@ class MemoryEventStore:
         """Wait until there is an event after a position, at most `timeout` seconds; tell whether there is one."""
         check_read(after=0 if after is None else after)
         with self._appended:
-            self._appended.wait_for(
-                lambda: self._closed or len(self._log) > (after or 0), min(timeout, threading.TIMEOUT_MAX)
-            )
+            self._appended.wait_for(lambda: self._closed or self._count(after) > 0, min(timeout, threading.TIMEOUT_MAX))
             self._check_open()
-            return len(self._log) > (after or 0)
+            return self._count(after) > 0
 
     def count(self, *, after: int | None = None) -> int:
         """Count the events after a position."""
         check_read(after=0 if after is None else after)
         self._check_open()
-        return max(0, len(self._log) - (after or 0))
+        return self._count(after)
 
     def find(self, stream: StreamId, event_id: UUID) -> StoredEvent | None:
         """Return the event of `stream` that has this id, if there is one."""
@@ -218,7 +245,7 @@ class MemoryEventStore:
     def head(self) -> int | None:
         """Return the position of the last event, None when the store is empty."""
         self._check_open()
-        return len(self._log) or None
+        return self._log[-1].position if self._log else None
 
     def streams(self, category: str) -> Iterator[StreamId]:
         """List the streams of a category, ordered by key."""
@@ -280,9 +307,49 @@ class MemoryEventStore:
         if self._closed:
             raise StoreClosed("MemoryEventStore")
 
+    def _append(
+        self,
+        connection: Connection | None,
+        appends: Sequence[StreamAppend],
+        metadata: Mapping[int, WrittenMetadata],
+        conditions: Sequence[StreamCondition] = (),
+    ) -> tuple[AppendResult, ...]:
+        """Append, and commit what else belongs to it; roll that back for a repeat, which was committed before."""
+        # The views' lock was taken first, as it is by whoever reads events inside a transaction on views.
+        with self._lock:
+            self._check_open()
+            first = self._find_repeat(appends)
+            if first is not None:
+                return first
+            check_expectations(concerned(appends, conditions), self._version)
+            numbered, recorded_at = self._number(appends, metadata)
+            stored = tuple(event for event, _ in numbered)
+            if connection is not None:
+                tell_inline(self._inline, connection, self, stored)
+                self._views.commit(connection)
+            self._keep(numbered, recorded_at, [len(numbered)])
+            return results(appends, stored)
+
     def _version(self, stream: StreamId) -> int:
         found = self._streams.get(stream)
         return 0 if found is None else len(found.events)
+
+    def _head_of(self, stream: StreamId) -> tuple[int, bytes | None]:
+        found = self._streams.get(stream)
+        return (0, None) if found is None else (len(found.events), found.events[-1].digest)
+
+    def _index_after(self, position: int | None) -> int:
+        """Return where in the log the events after a position begin."""
+        return bisect_right(self._log, position or 0, key=_position)
+
+    def _count(self, after: int | None) -> int:
+        return len(self._log) - self._index_after(after)
+
+    def _end_of_append(self, start: int) -> int:
+        end = start + 1
+        while end < len(self._log) and self._first_of_append[end] == start:
+            end += 1
+        return end
 
     def _find_repeat(self, appends: Sequence[StreamAppend]) -> tuple[AppendResult, ...] | None:
         for stream, event in flatten(appends):
@@ -290,41 +357,40 @@ class MemoryEventStore:
             found = None if known is None else known.by_id.get(event.event_id)
             if found is None:
                 continue
-            start = self._first_of_append[found.position - 1]
-            end = start
-            while end < len(self._log) and self._first_of_append[end] == start:
-                end += 1
-            first = self._log[start:end]
+            start = self._first_of_append[self._index_after(found.position) - 1]
+            first = self._log[start : self._end_of_append(start)]
             if repeated(appends, first):
                 return results(appends, first)
             raise DuplicateEvent(stream, event.event_id)
         return None
 
-    def _number(self, appends: Sequence[StreamAppend]) -> tuple[list[tuple[StoredEvent, str | None]], int]:
+    def _number(
+        self, appends: Sequence[StreamAppend], metadata: Mapping[int, WrittenMetadata]
+    ) -> tuple[list[tuple[StoredEvent, str | None]], int]:
         """Make what is to be stored, each event with its correlation id, and say when."""
-        metadata = write_metadata(appends)
         recorded_at = max(self._clock() // 1000, self._recorded_at)
+        last = self.head() or 0
         numbered: list[tuple[StoredEvent, str | None]] = []
         for append in appends:
-            known = self._streams.get(append.stream, _Stream()).events
-            previous = known[-1].digest if known else None
+            version, previous = self._head_of(append.stream)
             numbered += (
                 (StoredEvent(append.stream, *columns), correlation_id)
                 for columns, correlation_id in number(
                     append,
                     metadata,
-                    version=len(known),
-                    position=len(self._log) + len(numbered),
+                    version=version,
+                    position=last + len(numbered),
                     recorded_at=recorded_at,
                     digest_next=digest_chain(append.stream, previous, recorded_at) if self._has_digests else None,
                 )
             )
         return numbered, recorded_at
 
-    def _keep(self, numbered: Sequence[tuple[StoredEvent, str | None]], recorded_at: int) -> None:
-        """Store events; nothing can fail here, so an append is stored whole or not at all."""
+    def _keep(self, numbered: Sequence[tuple[StoredEvent, str | None]], recorded_at: int, sizes: Iterable[int]) -> None:
+        """Store the events of appends of these sizes; nothing can fail here, so it is all of them or none."""
         self._recorded_at = recorded_at
-        self._first_of_append += [len(self._log)] * len(numbered)
+        for size in sizes:
+            self._first_of_append += [len(self._first_of_append)] * size
         for event, correlation_id in numbered:
             stream = self._streams.setdefault(event.stream, _Stream())
             stream.events.append(event)
@@ -335,14 +401,23 @@ class MemoryEventStore:
         self._log += [event for event, _ in numbered]
         self._appended.notify_all()
 
+    def _follow_appends(self, index: int) -> Iterator[tuple[StoredEvent, ...]]:
+        if index < len(self._log):
+            index = self._first_of_append[index]
+        while index < len(self._log):
+            self._check_open()
+            end = self._end_of_append(index)
+            yield tuple(self._log[index:end])
+            index = end
+
     def _follow(
-        self, position: int, categories: frozenset[str] | None, types: frozenset[str] | None, limit: int | None
+        self, index: int, categories: frozenset[str] | None, types: frozenset[str] | None, limit: int | None
     ) -> Iterator[StoredEvent]:
         returned = 0
-        while position < len(self._log) and (limit is None or returned < limit):
+        while index < len(self._log) and (limit is None or returned < limit):
             self._check_open()
-            event = self._log[position]
-            position += 1
+            event = self._log[index]
+            index += 1
             if categories is not None and event.stream.category not in categories:
                 continue
             if types is not None and event.type not in types:

@@ -7,12 +7,15 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Final, Literal, Self
 from uuid import UUID
 
 from esbank.backends._appends import (
     MOST,
+    WrittenMetadata,
     check_appends,
     check_correlation_id,
     check_expectations,
@@ -31,12 +34,15 @@ from esbank.backends._sqlite_database import Database, fork_lock
 from esbank.backends._sqlite_events import (
     FIND,
     LAST,
+    NEXT_APPEND,
     READ_ALL,
+    READ_APPENDS,
     READ_BACKWARDS,
     READ_FORWARDS,
     THE_STREAM,
     find_repeat,
     head_of_stream,
+    import_events,
     insert,
 )
 from esbank.backends._sqlite_schema import NO_STORE, has_digests, migrate
@@ -50,6 +56,7 @@ from esbank.store import (
     Snapshot,
     SqlValue,
     StoredEvent,
+    StoreTransaction,
     StreamAppend,
     StreamCondition,
     StreamId,
@@ -137,34 +144,12 @@ class SQLiteEventStore:
         """Store several streams' events at once, all or nothing, if all expectations and `conditions` hold."""
         check_appends(appends, conditions)
         metadata = write_metadata(appends)  # before the lock is taken
-        try:
-            with self._database.write() as connection:
-                parts = concerned(appends, conditions)
-                heads = {part.stream: head_of_stream(connection, part.stream) for part in parts}
-                try:
-                    check_expectations(parts, lambda stream: heads[stream].version)
-                except ConcurrencyError:
-                    first = find_repeat(connection, appends)
-                    if first is None:
-                        raise
-                    return first
-                stored = insert(
-                    connection,
-                    appends,
-                    heads,
-                    metadata,
-                    now=self._clock() // 1000,
-                    has_digests=self._has_digests,
-                )
-                tell_inline(self._inline, connection, self, stored)
-                return results(appends, stored)
-        except ConstraintError:
-            # An id is taken: by a repeat of what was stored, which succeeds, or by something else, which does not.
-            with self._database.read() as connection:
-                first = find_repeat(connection, appends)
-            if first is None:
-                raise
-            return first
+        with self._database.begin() as connection:
+            return self._append(connection, appends, metadata, conditions)
+
+    def transaction(self) -> AbstractContextManager[StoreTransaction]:
+        """Open a transaction for the caller's own tables and for appends; it excludes every other writer."""
+        return self._database.transaction(self._append)
 
     def read(
         self,
@@ -201,14 +186,26 @@ class SQLiteEventStore:
                 sql += f" AND {column} IN ({', '.join('?' * len(values))})"
                 filters += values
         start = _BEFORE_ALL if after is None else after
-        return self._log_pages(f"{sql} ORDER BY e.position LIMIT ?", filters, start, _or_most(limit))
+        return self._log_events(f"{sql} ORDER BY e.position LIMIT ?", filters, start, _or_most(limit))
 
     def read_correlated(self, correlation_id: str) -> Iterator[StoredEvent]:
         """Read the events of one conversation, whatever their streams, in position order, in pages."""
         check_correlation_id(correlation_id)
         self._database.check_open()
         sql = f"{READ_ALL} AND e.correlation_id = ? ORDER BY e.position LIMIT ?"
-        return self._log_pages(sql, [correlation_id], _BEFORE_ALL, MOST)
+        return self._log_events(sql, [correlation_id], _BEFORE_ALL, MOST)
+
+    def read_appends(self, *, after: int | None = None) -> Iterator[tuple[StoredEvent, ...]]:
+        """Read the log append by append, in position order, in pages: the events that were stored together."""
+        check_read(after=0 if after is None else after)
+        self._database.check_open()
+        return self._log_appends(_BEFORE_ALL if after is None else after)
+
+    def import_events(self, appends: Iterable[Sequence[StoredEvent]]) -> int:
+        """Insert the appends of another log at the end, as they are, in one transaction; return how many events."""
+        appends = [tuple(append) for append in appends]  # before the lock is taken
+        with self._database.write() as connection:
+            return import_events(connection, appends, has_digests=self._has_digests)
 
     def subscribe(
         self,
@@ -325,6 +322,32 @@ class SQLiteEventStore:
     def __repr__(self) -> str:
         return f"SQLiteEventStore({self._path!r})"
 
+    def _append(
+        self,
+        connection: Connection,
+        appends: Sequence[StreamAppend],
+        metadata: Mapping[int, WrittenMetadata],
+        conditions: Sequence[StreamCondition] = (),
+    ) -> tuple[AppendResult, ...]:
+        """Append in the open transaction and commit it; roll it back for a repeat, which was committed before."""
+        parts = concerned(appends, conditions)
+        heads = {part.stream: head_of_stream(connection, part.stream) for part in parts}
+        try:
+            check_expectations(parts, lambda stream: heads[stream].version)
+            stored = insert(
+                connection, appends, heads, metadata, now=self._clock() // 1000, has_digests=self._has_digests
+            )
+        except (ConcurrencyError, ConstraintError):
+            # An id may be taken: by a repeat of what was stored, which succeeds, or by something else, which does not.
+            connection.rollback()
+            first = find_repeat(connection, appends)
+            if first is None:
+                raise
+            return first
+        tell_inline(self._inline, connection, self, stored)
+        self._database.commit(connection)
+        return results(appends, stored)
+
     def _open_inline(self) -> None:
         try:
             with self._database.write() as connection:
@@ -347,17 +370,29 @@ class SQLiteEventStore:
             last: int = rows[-1][0]
             after, up_to = (after, last - 1) if backwards else (last, up_to)
 
-    def _log_pages(self, sql: str, filters: Sequence[str], position: float, left: int) -> Iterator[StoredEvent]:
-        while left > 0:
-            size = min(left, _PAGE)
-            with self._database.read() as connection:
-                rows = connection.rows(sql, (position, *filters, size))
+    def _log_events(self, sql: str, filters: Sequence[str], position: float, left: int) -> Iterator[StoredEvent]:
+        for rows in self._log_pages(sql, filters, position, left):
             streams: dict[tuple[str, str], StreamId] = {}
             for category, key, *columns in rows:
                 stream = streams.get((category, key))
                 if stream is None:
                     stream = streams[category, key] = self._stream(category, key)
                 yield StoredEvent(stream, *columns)
+
+    def _log_appends(self, position: float) -> Iterator[tuple[StoredEvent, ...]]:
+        with self._database.read() as connection:
+            for (first,) in connection.rows(NEXT_APPEND, (position,)):
+                position = min(position, first - 1)
+        rows = chain.from_iterable(self._log_pages(READ_APPENDS, (), position, MOST))
+        for _, append in groupby(rows, key=itemgetter(-1)):
+            yield tuple(StoredEvent(self._stream(category, key), *columns) for category, key, *columns, _ in append)
+
+    def _log_pages(self, sql: str, filters: Sequence[str], position: float, left: int) -> Iterator[Rows]:
+        while left > 0:
+            size = min(left, _PAGE)
+            with self._database.read() as connection:
+                rows = connection.rows(sql, (position, *filters, size))
+            yield rows
             if len(rows) < size:
                 return
             left -= size

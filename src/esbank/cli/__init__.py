@@ -11,7 +11,7 @@ from typing import Final
 
 from cyclopts import App, CycloptsError
 
-from esbank.cli import _projections, _schema, _verify
+from esbank.cli import _copy, _projections, _schema, _verify
 from esbank.cli._terminal import complain
 from esbank.errors import EsbankError
 
@@ -19,11 +19,13 @@ __all__ = ["main"]
 
 _app: Final = App(
     name="python -m esbank",
-    help="Look after event stores. A STORE is the path of a SQLite file, or a URL such as sqlite:///bank.db.",
+    help="Look after event stores. A STORE is the path of a SQLite file, or a URL such as sqlite:///bank.db or "
+    "postgresql://host/database.",
     version=f"esbank {metadata.version('esbank')}",
     result_action="return_value",
 )
 _app.command(_verify.verify)
+_app.command(_copy.copy)
 _app.command(_schema.app)
 _app.command(_projections.app)
 

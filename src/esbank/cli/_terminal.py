@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from typing_extensions import override
 
-__all__ = ["complain", "progress_bar", "say", "show_table"]
+__all__ = ["complain", "count", "progress_bar", "say", "show_table"]
 
 # Without `emoji=False`, the `:key:` in the name of a stream would become a key.
 _output: Final = Console(emoji=False, highlight=False, markup=False, soft_wrap=True)
@@ -27,6 +27,11 @@ def say(text: str, style: str = "") -> None:
 def complain(text: str) -> None:
     """Write why the work could not be done."""
     _errors.print(text, style="red")
+
+
+def count(number: int, what: str) -> str:
+    """Say how many there are of something."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def show_table(titles: Sequence[str], rows: Sequence[tuple[Sequence[str], str]], *, numbers_from: int) -> None:

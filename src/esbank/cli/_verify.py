@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from esbank.cli._stores import StoreArgument, open_store
-from esbank.cli._terminal import progress_bar, say
+from esbank.cli._terminal import count, progress_bar, say
 from esbank.verification import Head, Verification
 from esbank.verification import verify as verify_store
 
@@ -40,14 +40,10 @@ def _report(verification: Verification) -> None:
         say(f"broken: {event}", style="red")
     if verification.head_problem is not None:
         say(f"broken: {verification.head_problem}", style="red")
-    counted = f"{_count(verification.events, 'event')} in {_count(verification.streams, 'stream')}"
+    counted = f"{count(verification.events, 'event')} in {count(verification.streams, 'stream')}"
     if not verification.ok:
         say(f"{counted}: not as they were written. Keep the store as it is, and find out why.")
         return
     say(f"{counted}: all as they were written.", style="green")
     if verification.head is not None:
         say(f"head {verification.head}")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -7,6 +7,7 @@ promises are spelled out at `EventStore` and checked by ``esbank.testing.conform
 
 from esbank.store._digests import DigestNext, digest_chain, event_digest
 from esbank.store._events import NO_METADATA, Metadata, NewEvent, StoredEvent, microseconds, new_event_id
+from esbank.store._portable import PortableLog
 from esbank.store._protocols import (
     AppendResult,
     AppendTransaction,
@@ -31,6 +32,7 @@ from esbank.store._streams import (
     is_expected,
 )
 from esbank.store._subscriptions import Subscription
+from esbank.store._transactions import PendingAppend, StoreTransaction, TransactionalStore
 
 __all__ = [
     "ANY_VERSION",
@@ -45,16 +47,20 @@ __all__ = [
     "InlineHandler",
     "Metadata",
     "NewEvent",
+    "PendingAppend",
+    "PortableLog",
     "Rows",
     "Snapshot",
     "SnapshotStore",
     "SqlValue",
+    "StoreTransaction",
     "StoredEvent",
     "StreamAppend",
     "StreamCondition",
     "StreamId",
     "Subscription",
     "Transaction",
+    "TransactionalStore",
     "ViewStore",
     "check_expectation",
     "digest_chain",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final, Self
 
-from esbank.errors import StoreClosed
+from esbank.errors import StoreClosed, StoreUnavailable
 from esbank.store._events import StoredEvent
 
 if TYPE_CHECKING:
@@ -14,13 +15,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Subscription"]
 
+_log: Final = logging.getLogger("esbank.store")
 _BREATH: Final = 0.1
 
 
 class Subscription:
     """An iterator over the events of a store, in position order, that waits for new ones until it is closed.
 
-    For one thread; any other may close it. It ends when the store is closed, too. A backend makes one of itself and of
+    For one thread; any other may close it. It ends when the store is closed, too. While the database cannot be reached
+    it waits for that as well, and tells the log. A backend makes one of itself and of
     the filters that were given to its ``subscribe``.
     """
 
@@ -67,12 +70,15 @@ class Subscription:
         self.close()
 
     def _follow(self) -> Iterator[StoredEvent]:
-        try:
-            while not self._closed.is_set():
+        while not self._closed.is_set():
+            try:
                 if self._store.wait(after=self._position, timeout=_BREATH):
                     yield from self._read_on()
-        except StoreClosed:
-            return
+            except StoreUnavailable as error:
+                _log.warning("a subscription tries again: %s", error)
+                self._closed.wait(_BREATH)
+            except StoreClosed:
+                return
 
     def _read_on(self) -> Iterator[StoredEvent]:
         head = self._store.head() or 0

@@ -29,6 +29,7 @@ pytest.register_assert_rewrite(
         for module in (
             "_appends",
             "_closing",
+            "_copies",
             "_correlated",
             "_digests",
             "_given",
@@ -40,6 +41,8 @@ pytest.register_assert_rewrite(
             "_snapshots",
             "_stored",
             "_subscriptions",
+            "_transaction_races",
+            "_transactions",
             "_views",
         )
     )
@@ -48,6 +51,7 @@ pytest.register_assert_rewrite(
 # Below what they wait for: pytest explains a failed assert only in modules it was told of before they are imported.
 from esbank.testing.conformance._appends import Appends  # noqa: E402
 from esbank.testing.conformance._closing import Closing  # noqa: E402
+from esbank.testing.conformance._copies import Copies  # noqa: E402
 from esbank.testing.conformance._correlated import ReadsOfConversations  # noqa: E402
 from esbank.testing.conformance._digests import Digests  # noqa: E402
 from esbank.testing.conformance._inline import InlineHandlers  # noqa: E402
@@ -58,6 +62,8 @@ from esbank.testing.conformance._repeats import Repeats  # noqa: E402
 from esbank.testing.conformance._snapshots import Snapshots  # noqa: E402
 from esbank.testing.conformance._stored import StoredEvents, StreamNames  # noqa: E402
 from esbank.testing.conformance._subscriptions import Subscriptions  # noqa: E402
+from esbank.testing.conformance._transaction_races import TransactionRaces  # noqa: E402
+from esbank.testing.conformance._transactions import Transactions  # noqa: E402
 from esbank.testing.conformance._views import Views  # noqa: E402
 
 __all__ = ["EventStoreConformance"]
@@ -78,6 +84,9 @@ class EventStoreConformance(
     Snapshots,
     Views,
     InlineHandlers,
+    Transactions,
+    TransactionRaces,
+    Copies,
     Closing,
 ):
     """Subclass it, name the class ``Test…``, and give it a fixture ``store``: a fresh and empty ``EventStore``.
@@ -95,3 +104,7 @@ class EventStoreConformance(
     """Whether views are queried beside an open transaction; else a query waits for it, and is refused inside it."""
     has_inline: ClassVar[bool] = False
     """Whether the store takes inline handlers; then the class says how to open one with some: `open_inline`."""
+    has_transactions: ClassVar[bool] = True
+    """Whether appends can share a transaction with the caller's own tables: the store is a ``TransactionalStore``."""
+    can_be_copied: ClassVar[bool] = True
+    """Whether its log can be given away, and another one taken just as it is: the store is a ``PortableLog``."""

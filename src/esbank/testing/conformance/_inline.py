@@ -22,6 +22,7 @@ from esbank.store import (
     SqlValue,
     StoredEvent,
     StreamAppend,
+    TransactionalStore,
     ViewStore,
 )
 from esbank.testing.conformance._given import ACCOUNT, OTHER, in_threads, new_event, new_events, nothing_changes
@@ -75,6 +76,7 @@ class InlineHandlers:
     """``InlineHandler``, for stores that take some."""
 
     has_inline: ClassVar[bool] = False
+    has_transactions: ClassVar[bool] = True
 
     def open_inline(self, folder: Path, *handlers: InlineHandler) -> AbstractContextManager[EventStore]:
         """Open a store with inline handlers; each time the same one, if it outlives its closing."""
@@ -204,6 +206,43 @@ class InlineHandlers:
             assert len(written(store)) == 1
         assert len(refused) == 8
         assert not any(isinstance(error, StoreClosed) for error in refused)
+
+    def test_a_handler_takes_the_appends_of_a_transaction_all_at_once_and_no_repeat(self, folder: Path) -> None:
+        if not self.has_transactions:
+            pytest.skip("this store has no transactions for the caller's own tables")
+        log = Log()
+        events = {stream: new_events(2) for stream in (OTHER, ACCOUNT)}
+        with self.open_inline(folder, log) as store:
+            assert isinstance(store, TransactionalStore)
+            for _ in range(2):
+                with store.transaction() as tx:
+                    for stream, given in events.items():
+                        tx.append(stream, given, expected_version=0)
+            with store.transaction() as tx:
+                tx.execute("DELETE FROM inline_events WHERE position < 0")
+
+            assert log.calls == [(), tuple(store.read_all())]
+            assert len(written(store)) == 4
+
+    def test_a_handler_that_fails_undoes_a_transaction(self, folder: Path) -> None:
+        if not self.has_transactions:
+            pytest.skip("this store has no transactions for the caller's own tables")
+        failing = Failing()
+        with self.open_inline(folder, Log(), failing) as store:
+            assert isinstance(store, TransactionalStore)
+            failing.error = LookupError("no")
+
+            def change(store: TransactionalStore) -> None:
+                with store.transaction() as tx:
+                    tx.execute("CREATE TABLE payments (reference TEXT)")
+                    tx.append(ACCOUNT, new_events(1), expected_version=0)
+
+            with nothing_changes(store), pytest.raises(LookupError):
+                change(store)
+            failing.error = None
+            change(store)
+
+            assert len(written(store)) == 1
 
     def test_the_ended_transaction_of_an_append_takes_no_more_statements(self, folder: Path) -> None:
         kept: list[AppendTransaction] = []
