@@ -1,0 +1,300 @@
+"""A PostgreSQL connection whose errors are ours, and the transaction that views change in."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final, Literal, TypeAlias
+
+import psycopg
+from psycopg.errors import Diagnostic
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.rows import TupleRow, tuple_row
+
+from esbank.backends._pending import PendingAppends
+from esbank.backends._postgres_arrays import register
+from esbank.backends._statements import check_statement, number_parameters
+from esbank.errors import StorageError, StoreUnavailable, UnknownOutcome
+from esbank.store import EventStore, ExpectedVersion, NewEvent, PendingAppend, Rows, SqlValue, StreamId
+
+__all__ = [
+    "Connection",
+    "ConstraintError",
+    "PostgresAppendTransaction",
+    "PostgresStoreTransaction",
+    "PostgresTransaction",
+    "Raw",
+    "execute",
+    "literal",
+    "quoted",
+    "storage_error",
+]
+
+_KEPT: Final = "_esbank"
+
+Raw: TypeAlias = psycopg.Connection[Any]
+"""A connection of the driver. ``Any``, because a pool that somebody else has made may return rows of any kind."""
+
+
+class ConstraintError(StorageError):
+    """A unique key refused a row."""
+
+
+def quoted(identifier: str) -> str:
+    """Write an identifier so that it stands for itself in SQL."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Write a text so that it stands for itself in SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+class Connection:
+    """One connection in autocommit mode, borrowed from a pool: transactions begin and end where the code says so.
+
+    Every error of the driver leaves as a ``StorageError`` that says what to do, with the driver's as its cause.
+    """
+
+    def __init__(self, raw: Raw, name: str) -> None:
+        self.name = name
+        self.raw = raw
+        self._cursor: psycopg.RawCursor[TupleRow] = psycopg.RawCursor(raw, row_factory=tuple_row)
+        register(self._cursor)
+        self._is_unconfirmed = False
+        raw.add_notice_handler(self._notice)
+
+    @classmethod
+    def of(cls, raw: Raw, name: str) -> Connection:
+        """Return the one that was made of a driver's connection before, or make it."""
+        kept: Connection | None = vars(raw).get(_KEPT)
+        if kept is None or kept.name != name:
+            kept = vars(raw)[_KEPT] = cls(raw, name)
+        return kept
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the server is gone, or has closed the connection."""
+        return self.raw.closed
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        return self.raw.info.transaction_status != TransactionStatus.IDLE
+
+    def rows(self, sql: str, parameters: Sequence[object] | None = None, *, binary: bool | None = None) -> Rows:
+        """Execute one statement with ``$1``, ``$2`` … parameters, and return all of its rows."""
+        try:
+            cursor = self._cursor.execute(sql.encode(), parameters, binary=binary)
+            result = cursor.pgresult
+            return cursor.fetchall() if result is not None and result.status == ExecStatus.TUPLES_OK else []
+        except _ERRORS as error:
+            raise self._error(error, sql) from error
+
+    def rows_in_binary(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
+        """Execute one statement as `rows` does, and have the rows in PostgreSQL's binary form, which is faster."""
+        return self.rows(sql, parameters, binary=True)
+
+    def many(self, sql: str, parameters: Iterable[Sequence[object]]) -> None:
+        """Execute one statement for each set of parameters."""
+        try:
+            self._cursor.executemany(sql.encode(), parameters)
+        except _ERRORS as error:
+            raise self._error(error, sql) from error
+
+    def script(self, sql: str) -> None:
+        """Execute several statements, without parameters."""
+        try:
+            self._cursor.execute(sql.encode())
+        except _ERRORS as error:
+            raise self._error(error, sql) from error
+
+    def append(self, sql: str, parameters: Sequence[object]) -> Rows:
+        """Execute one statement that appends; it commits by itself, unless a transaction is open.
+
+        Then it raises ``UnknownOutcome`` when the connection is lost, and when a standby has not confirmed the commit.
+        """
+        if self.in_transaction:
+            return self.rows(sql, parameters, binary=True)
+        self._is_unconfirmed = False
+        try:
+            rows = self.rows(sql, parameters, binary=True)
+        except StoreUnavailable as error:
+            raise self._lost(error) from error.__cause__
+        self._check_confirmed()
+        return rows
+
+    @contextmanager
+    def transaction(self, begin: str = "") -> Generator[None]:
+        """Open a transaction; commit when the block ends, roll back when it raises."""
+        self.begin(begin)
+        try:
+            yield
+            self.commit()
+        finally:
+            self.rollback()
+
+    def begin(self, more: str = "") -> None:
+        """Open a transaction, and execute what more is to be executed at its beginning."""
+        try:
+            self.script(f"BEGIN ISOLATION LEVEL READ COMMITTED; {more}")
+        except BaseException:
+            self.rollback()
+            raise
+
+    def commit(self) -> None:
+        """Commit the open transaction.
+
+        Raises ``UnknownOutcome`` when it remains open whether that has happened.
+        """
+        self.check_sound()
+        self._is_unconfirmed = False
+        try:
+            self.script("COMMIT")
+        except StoreUnavailable as error:
+            raise self._lost(error) from error.__cause__
+        self._check_confirmed()
+
+    def check_sound(self) -> None:
+        """Raise ``StorageError`` when a statement of the open transaction has failed."""
+        if self.raw.info.transaction_status == TransactionStatus.INERROR:
+            raise StorageError(self.name, "a statement of the transaction has failed, so all of it is rolled back")
+
+    def rollback(self) -> None:
+        """Undo what the open transaction did, if one is open and can be reached."""
+        with suppress(StoreUnavailable):
+            if not self.is_lost and self.in_transaction:
+                self.script("ROLLBACK")
+
+    def _check_confirmed(self) -> None:
+        if self._is_unconfirmed:
+            problem = f"it is committed here, but no synchronous standby has confirmed that; {_REPEAT}"
+            raise UnknownOutcome(self.name, problem)
+
+    def _lost(self, error: StoreUnavailable) -> UnknownOutcome:
+        return UnknownOutcome(self.name, f"the connection was lost ({error.problem}); {_REPEAT}")
+
+    def _notice(self, notice: Diagnostic) -> None:
+        # Told as a mere warning, and its text is translated: the name of the server's function is not.
+        if notice.source_function == "SyncRepWaitForLSN":
+            self._is_unconfirmed = True
+
+    def _error(self, error: Exception, sql: str) -> StorageError:
+        return storage_error(error, self.name, sql, is_lost=self.is_lost)
+
+
+_REPEAT: Final = "repeat the same append, or the command with its command_id, to learn whether it was stored"
+
+# The others are what psycopg raises for a number that no type holds, and for a lone surrogate.
+_ERRORS: Final = (psycopg.Error, OverflowError, UnicodeError)
+
+_NO_SUCH_TABLE: Final = "42P01"
+_UNIQUE_VIOLATION: Final = "23505"
+_ADVICE: Final = {
+    "ESB01": "appends need READ COMMITTED, which sees what others have just committed, and synchronous_commit = on, "
+    'without which the last moments may be lost: ALTER ROLE … SET them, or accept the loss with durability="normal"',
+    "42501": "give the role this right: the documentation of PostgreSQL stores says which ones a role needs",
+    "53100": "nothing of this write was stored; free some space and try again",
+    "53300": "lower the size of pools, or raise max_connections",
+    "55P03": "another transaction held a lock for too long; find it in pg_stat_activity, or raise lock_timeout",
+    "57014": "it was cancelled, or took longer than statement_timeout; nothing of it was stored",
+    "25P03": "the transaction was idle for longer than idle_timeout, and was rolled back",
+    "25006": "the server is a standby, or the session is read-only; connect to the primary",
+    _NO_SUCH_TABLE: "the tables of a view are made by its runner's first catch_up()",
+}
+_LOST: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03"})
+
+
+def storage_error(error: Exception, name: str, sql: str = "", *, is_lost: bool = False) -> StorageError:
+    """Make our error of one of the driver's."""
+    state = getattr(error, "sqlstate", None)
+    said = " ".join(str(error).split("\n", 1)[0].split())
+    if is_lost or state in _LOST or (state or "").startswith("08"):
+        return StoreUnavailable(name, f"{said}; the server cannot be reached now, or has ended the session")
+    advice = _ADVICE.get(state or "", "")
+    problem = f"{said}; {advice}" if advice else f"{said}{_hint(error)}"
+    if sql and (not advice or state == _NO_SUCH_TABLE):
+        problem += f", in: {' '.join(sql.split())[:300]}"
+    return (ConstraintError if state == _UNIQUE_VIOLATION else StorageError)(name, problem)
+
+
+def _hint(error: Exception) -> str:
+    hint = error.diag.message_hint if isinstance(error, psycopg.Error) else None
+    return f" ({hint})" if hint else ""
+
+
+class PostgresTransaction:
+    """An open transaction on views: implements ``esbank.store.Transaction``."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._has_ended = False
+
+    def end(self) -> None:
+        """Take no more statements."""
+        self._has_ended = True
+
+    @property
+    def dialect(self) -> Literal["sqlite", "postgresql"]:
+        """PostgreSQL's SQL."""
+        return "postgresql"
+
+    def execute(self, sql: str, parameters: Mapping[str, SqlValue] | None = None, /) -> Rows:
+        """Execute one statement with ``:name`` parameters; return its rows, if any."""
+        self.check_open()
+        return execute(self._connection, sql, parameters or {})
+
+    def executemany(self, sql: str, parameters: Iterable[Mapping[str, SqlValue]], /) -> None:
+        """Execute one statement for each set of ``:name`` parameters."""
+        self.check_open()
+        check_statement(sql)
+        numbered, names = number_parameters(sql)
+        self._connection.many(numbered, (_values(self._connection, names, values) for values in parameters))
+
+    def check_open(self) -> None:
+        """Raise ``StorageError`` once the transaction has ended."""
+        if self._has_ended:
+            problem = "the transaction has ended; execute statements inside its with block"
+            raise StorageError(self._connection.name, problem)
+
+
+class PostgresAppendTransaction(PostgresTransaction):
+    """The transaction of an append: implements ``esbank.store.AppendTransaction``."""
+
+    def __init__(self, connection: Connection, store: EventStore) -> None:
+        super().__init__(connection)
+        self._store = store
+
+    @property
+    def store(self) -> EventStore:
+        """The store that is appended to."""
+        return self._store
+
+
+class PostgresStoreTransaction(PostgresTransaction):
+    """A transaction on the caller's own tables: implements ``esbank.store.StoreTransaction``."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self.pending = PendingAppends(connection.name)
+
+    def append(
+        self, stream: StreamId, events: Sequence[NewEvent], *, expected_version: ExpectedVersion
+    ) -> PendingAppend:
+        """Have `events` stored by the commit."""
+        self.check_open()
+        return self.pending.add(stream, events, expected_version)
+
+
+def execute(connection: Connection, sql: str, parameters: Mapping[str, SqlValue]) -> Rows:
+    """Execute one statement with ``:name`` parameters that leaves transactions alone."""
+    check_statement(sql)
+    numbered, names = number_parameters(sql)
+    return connection.rows(numbered, _values(connection, names, parameters) or None)
+
+
+def _values(connection: Connection, names: Sequence[str], parameters: Mapping[str, SqlValue]) -> Sequence[SqlValue]:
+    try:
+        return [parameters[name] for name in names]
+    except KeyError as error:
+        raise StorageError(connection.name, f"the statement has a parameter :{error.args[0]} without a value") from None
