@@ -61,6 +61,7 @@ class Connection:
         self.raw = raw
         self._cursor: psycopg.RawCursor[TupleRow] = psycopg.RawCursor(raw, row_factory=tuple_row)
         register(self._cursor)
+        self._in_transaction = False
         self._is_unconfirmed = False
         raw.add_notice_handler(self._notice)
 
@@ -79,8 +80,8 @@ class Connection:
 
     @property
     def in_transaction(self) -> bool:
-        """Whether a transaction is open."""
-        return self.raw.info.transaction_status != TransactionStatus.IDLE
+        """Whether a transaction was begun, and neither committed nor rolled back."""
+        return self._in_transaction
 
     def rows(self, sql: str, parameters: Sequence[object] | None = None, *, binary: bool | None = None) -> Rows:
         """Execute one statement with ``$1``, ``$2`` … parameters, and return all of its rows."""
@@ -114,7 +115,7 @@ class Connection:
 
         Then it raises ``UnknownOutcome`` when the connection is lost, and when a standby has not confirmed the commit.
         """
-        if self.in_transaction:
+        if self._in_transaction:
             return self.rows(sql, parameters, binary=True)
         self._is_unconfirmed = False
         try:
@@ -136,6 +137,7 @@ class Connection:
 
     def begin(self, more: str = "") -> None:
         """Open a transaction, and execute what more is to be executed at its beginning."""
+        self._in_transaction = True
         try:
             self.script(f"BEGIN ISOLATION LEVEL READ COMMITTED; {more}")
         except BaseException:
@@ -153,18 +155,21 @@ class Connection:
             self.script("COMMIT")
         except StoreUnavailable as error:
             raise self._lost(error) from error.__cause__
+        self._in_transaction = False
         self._check_confirmed()
 
     def check_sound(self) -> None:
         """Raise ``StorageError`` when a statement of the open transaction has failed."""
-        if self.raw.info.transaction_status == TransactionStatus.INERROR:
+        if self.raw.pgconn.transaction_status == TransactionStatus.INERROR:
             raise StorageError(self.name, "a statement of the transaction has failed, so all of it is rolled back")
 
     def rollback(self) -> None:
         """Undo what the open transaction did, if one is open and can be reached."""
-        with suppress(StoreUnavailable):
-            if not self.is_lost and self.in_transaction:
-                self.script("ROLLBACK")
+        if self._in_transaction:
+            self._in_transaction = False
+            with suppress(StoreUnavailable):
+                if not self.is_lost:
+                    self.script("ROLLBACK")
 
     def _check_confirmed(self) -> None:
         if self._is_unconfirmed:

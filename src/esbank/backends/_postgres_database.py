@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 import psycopg
 from attrs import frozen
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from esbank.backends._postgres_connection import (
@@ -113,8 +114,8 @@ class Database:
                 raw.autocommit = True
             yield Connection.of(raw, self.name)
         finally:
-            if raw.autocommit is not autocommit and not raw.closed:
-                raw.autocommit = autocommit
+            if not autocommit and raw.pgconn.transaction_status == TransactionStatus.IDLE:
+                raw.autocommit = False
             pool.putconn(raw)
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> Rows:

@@ -134,8 +134,10 @@ LOCK: Final = "SELECT pg_advisory_xact_lock(1702060641, '{schema}.esbank_events'
 
 _LOCK: Final = f"{LOCK.replace('SELECT', 'PERFORM')};"
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-# Whatever the caller's search path is; and never a plan that was good while the table was small.
-_SETTINGS: Final = "SET search_path TO pg_catalog, pg_temp SET enable_seqscan TO off"
+# Whatever the caller's search path is; and one plan for all calls, none that was good while the table was small.
+_SETTINGS: Final = (
+    "SET search_path TO pg_catalog, pg_temp SET enable_seqscan TO off SET plan_cache_mode TO force_generic_plan"
+)
 
 # Streams come in the order of their appends; `appends` says to which one each belongs, and `parts` to which stream each
 # event does. Expected is a version, -1 for any and -2 for a stream that exists. An append that cannot be stored as

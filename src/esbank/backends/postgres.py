@@ -14,7 +14,10 @@ from operator import itemgetter
 from typing import Any, Final, Literal, Self
 from uuid import UUID
 
-from psycopg_pool import ConnectionPool
+try:
+    from psycopg_pool import ConnectionPool
+except ImportError as error:
+    raise ImportError("a store in PostgreSQL needs its driver: pip install 'esbank[postgres]'") from error
 
 from esbank.backends._appends import (
     MOST,
