@@ -2,7 +2,8 @@
 
 Within a round the contenders take turns, so that whatever else the machine does hits them all; every other round they
 do so in the opposite order. A ratio is the median of the ratios of the rounds. ``python -m benchmarks digests`` prints
-the table of that name alone; there are ``libraries``, ``digests`` and ``views``.
+the table of that name alone; there are ``libraries``, ``digests``, ``views`` and ``postgres``, and, only when named,
+``postgres-growth``. Those on PostgreSQL make a server of their own, and take some minutes.
 """
 
 import importlib
@@ -30,6 +31,8 @@ LIBRARIES: Work = {
     "the log read and decoded": (COMMANDS + EVENTS, lambda contender: contender.read_log()),
 }
 
+POSTGRES = {"postgres": "benchmarks.postgres", "postgres-growth": "benchmarks.postgres_growth"}
+
 
 class Table(NamedTuple):
     """Contenders by name, what they do, and which one is compared with each of the others."""
@@ -45,13 +48,26 @@ def main() -> None:
         "libraries": lambda: Table(load_libraries("bare", "ours", "peer"), LIBRARIES, "esbank"),
         "digests": lambda: Table(digests.CONTENDERS, digests.WORK, "with digests"),
     }
-    for name, make in tables.items():
-        if not sys.argv[1:] or name in sys.argv[1:]:
-            table = make()
+    names = sys.argv[1:] or [*tables, "views", "postgres"]
+    for name in names:
+        if name in tables:
+            table = tables[name]()
             print_table(table, measure(table))
             print()
-    if not sys.argv[1:] or "views" in sys.argv[1:]:
-        views.main()
+        elif name == "views":
+            views.main()
+        elif name in POSTGRES:
+            run_postgres(POSTGRES[name])
+        else:
+            sys.exit(f"there is no {name!r}, but: {', '.join([*tables, 'views', *POSTGRES])}")
+
+
+def run_postgres(module: str) -> None:
+    """Run what is on PostgreSQL, if its driver is installed."""
+    try:
+        importlib.import_module(module).main()
+    except ModuleNotFoundError as error:
+        print(f"without PostgreSQL: {error}", file=sys.stderr)
 
 
 def load_libraries(*names: str) -> dict[str, Callable[[Path], Any]]:

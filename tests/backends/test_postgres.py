@@ -23,5 +23,5 @@ class TestConformance(EventStoreConformance):
     def _place(self, server_dsn: str, schema: str) -> None:
         self.server_dsn, self.schema = server_dsn, schema
 
-    def open_inline(self, folder: Path, *handlers: InlineHandler) -> AbstractContextManager[PostgresEventStore]:
+    def open_inline(self, _: Path, *handlers: InlineHandler) -> AbstractContextManager[PostgresEventStore]:
         return PostgresEventStore(self.server_dsn, schema=self.schema, inline=handlers)

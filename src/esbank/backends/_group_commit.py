@@ -67,6 +67,11 @@ class GroupCommit(Generic[W, R]):
         self._waiting: deque[_Waiting[W, R]] = deque()
         self._leader: _Waiting[W, R] | None = None
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a piece of work that is submitted now would have to wait."""
+        return self._leader is not None
+
     def submit(self, work: W, names: frozenset[Hashable], weight: int = 1) -> R:
         """Have a piece of work done, alone or with others; return its outcome."""
         mine: _Waiting[W, R] = _Waiting(work, names, weight)
@@ -128,15 +133,15 @@ class GroupCommit(Generic[W, R]):
             mine.has_gone = True
             if mine in self._waiting:  # interrupted before anybody has begun it
                 self._waiting.remove(mine)
+            if self._leader is mine:
+                self._leader = self._waiting[0] if self._waiting else None
+            if self._leader is not None:
+                self._leader.wake()
             follower = mine.follower
             while follower is not None and follower.has_gone:
                 follower = follower.follower
             if follower is not None:
                 follower.wake()
-            if self._leader is mine:
-                self._leader = self._waiting[0] if self._waiting else None
-            if self._leader is not None:
-                self._leader.wake()
 
     def _settle(self, mine: _Waiting[W, R]) -> None:
         """See that all that have shared a call with its leader have an answer, and a follower to wake."""

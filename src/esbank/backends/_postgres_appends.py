@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from copy import copy
+from functools import cached_property
 from typing import Final, TypeAlias
 
 from attrs import frozen
 from psycopg.types.numeric import Int4, Int8
 
-from esbank.backends._appends import MOST, WrittenMetadata, concerned, flatten, results
+from esbank.backends._appends import MOST, WrittenMetadata, concerned, flatten
 from esbank.backends._group_commit import GroupCommit
-from esbank.backends._postgres_arrays import bytes_array, integers, small_integers, texts, uuids
+from esbank.backends._postgres_arrays import (
+    BIGINT,
+    BYTEA,
+    INTEGER,
+    NULL,
+    TEXT,
+    UUID,
+    Array,
+    array,
+    pack_bigints,
+    pack_bytes,
+    pack_integers,
+)
 from esbank.backends._postgres_connection import Connection, literal, quoted
 from esbank.backends._postgres_database import Database
 from esbank.backends._postgres_events import correlation
@@ -37,18 +50,53 @@ _MOST_EVENTS: Final = 1000
 _CANCELLED: Final = frozenset({"55P03", "57014"})
 
 
-@frozen
 class Request:
     """What ``append_many`` is given, with the metadata written."""
 
-    appends: Sequence[StreamAppend]
-    conditions: Sequence[StreamCondition]
-    metadata: Mapping[int, WrittenMetadata]
-
-    @property
-    def parts(self) -> list[StreamAppend | StreamCondition]:
+    def __init__(
+        self,
+        appends: Sequence[StreamAppend],
+        conditions: Sequence[StreamCondition],
+        metadata: Mapping[int, WrittenMetadata],
+    ) -> None:
+        self.appends = appends
+        self.metadata = metadata
+        self.parts = concerned(appends, conditions)
         """All that names a stream."""
-        return concerned(self.appends, self.conditions)
+        self.count = sum([len(append.events) for append in appends])
+        """How many events there are."""
+
+    @cached_property
+    def packed(self) -> Packed:
+        """What goes into the arrays of a call, packed by whoever asks first."""
+        return _pack(self)
+
+
+@frozen
+class Packed:
+    """The elements of the arrays that a call takes, for one request."""
+
+    counts: Sequence[int]
+    categories: bytes
+    keys: bytes
+    expected: bytes
+    ids: bytes
+    types: bytes
+    schema_versions: bytes
+    data: bytes
+    metadata: bytes
+    occurred_at: bytes | None
+    correlations: bytes | None
+
+
+@frozen
+class Stored:
+    """What became of a request: the version and the position before it of each stream, and the digest of each event."""
+
+    recorded_at: int
+    versions: Sequence[int]
+    positions: Sequence[int]
+    digests: Sequence[bytes | None]
 
 
 @frozen
@@ -75,7 +123,7 @@ class Appender:
 
     def after_fork(self) -> None:
         """Begin anew: whoever waited is not in the child, and the connection is the parent's."""
-        self._group = GroupCommit[Request, Answer | StorageError](
+        self._group = GroupCommit[Request, Stored | Refused | StorageError](
             self._run, most=_MOST_EVENTS, after_failure=self._after_failure
         )
         self._using = threading.Lock()
@@ -89,17 +137,19 @@ class Appender:
 
     def append(self, request: Request) -> Answer:
         """Make an append, whose answer rests on nothing but what is committed."""
-        names: frozenset[Hashable] = frozenset(part.stream for part in request.parts)
-        answer = self._group.submit(request, names, sum(len(append.events) for append in request.appends))
+        names: frozenset[Hashable] = frozenset([part.stream for part in request.parts])
+        if self._group.is_busy:
+            request.packed  # noqa: B018 - while the others are on their way
+        answer = self._group.submit(request, names, request.count)
         if isinstance(answer, StorageError):
             raise answer
-        return answer
+        return _results(request, answer)
 
     def append_in(self, connection: Connection, request: Request) -> Answer:
         """Make an append in an open transaction."""
-        return self._calls.make(connection, [request])[0]
+        return _results(request, self._calls.make(connection, [request])[0])
 
-    def _run(self, requests: Sequence[Request]) -> Sequence[Answer | StorageError]:
+    def _run(self, requests: Sequence[Request]) -> Sequence[Stored | Refused | StorageError]:
         try:
             return self._make(requests)
         except UnknownOutcome:
@@ -110,14 +160,14 @@ class Appender:
         # One of them cannot be stored, and has taken the others with it. Each by itself, it fails alone.
         return [self._alone(request) for request in requests]
 
-    def _alone(self, request: Request) -> Answer | StorageError:
+    def _alone(self, request: Request) -> Stored | Refused | StorageError:
         try:
             (answer,) = self._make([request])
         except StorageError as error:
             return error
         return answer
 
-    def _make(self, requests: Sequence[Request]) -> Sequence[Answer]:
+    def _make(self, requests: Sequence[Request]) -> Sequence[Stored | Refused]:
         with self._using:
             connection = self._borrow()
             try:
@@ -176,14 +226,11 @@ class _Calls:
             f"SELECT recorded, versions, positions, digests FROM {quoted(schema)}.esbank_append({always}, {numbers})"
         )
 
-    def make(self, connection: Connection, requests: Sequence[Request]) -> Sequence[Answer]:
+    def make(self, connection: Connection, requests: Sequence[Request]) -> Sequence[Stored | Refused]:
         """Make appends in one call, which commits by itself unless a transaction is open."""
-        if len(requests) == 1:
-            (request,) = requests
-            if len(request.appends) == 1 and len(request.appends[0].events) == 1 and not request.conditions:
-                return [_answer_of_one(request, *connection.append(self._one, _one(request))[0])]
-        recorded, versions, positions, digests = connection.append(self._many, _many(requests))[0]
-        return list(_answers(requests, recorded, versions, positions, digests))
+        if len(requests) == 1 and requests[0].count == len(requests[0].parts) == 1:
+            return [_stored_one(requests[0], *connection.append(self._one, _one(requests[0]))[0])]
+        return list(_stored(requests, *connection.append(self._many, _many(requests))[0]))
 
 
 def _one(request: Request) -> Sequence[object]:
@@ -204,91 +251,111 @@ def _one(request: Request) -> Sequence[object]:
     )
 
 
-def _answer_of_one(request: Request, recorded: int, head: int, last: int | None, seal: bytes | None) -> Answer:
-    (append,) = request.appends
-    (event,) = append.events
-    if last is None:
-        return Refused({append.stream: head})
-    stored = StoredEvent(
-        append.stream,
-        head + 1,
-        last + 1,
-        event.event_id.bytes,
-        event.type,
-        event.schema_version,
-        event.data,
-        request.metadata[id(event.metadata)].text,
-        recorded,
-        seal,
+def _stored_one(
+    request: Request, recorded_at: int, version: int, position: int | None, digest: bytes | None
+) -> Stored | Refused:
+    if position is None:
+        return Refused({request.parts[0].stream: version})
+    return Stored(recorded_at, (version,), (position,), (digest,))
+
+
+def _pack(request: Request) -> Packed:
+    parts = request.parts
+    events = [event for _, event in flatten(request.appends)]
+    written = [request.metadata[id(event.metadata)] for event in events]
+    occurred_at = [one.occurred_at for one in written]
+    correlations = [correlation(one.correlation_id) for one in written]
+    return Packed(
+        counts=[len(part.events) if isinstance(part, StreamAppend) else 0 for part in parts],
+        categories=pack_bytes([part.stream.category.encode() for part in parts]),
+        keys=pack_bytes([part.stream.key.encode() for part in parts]),
+        expected=pack_bigints([_expected(part.expected_version) for part in parts]),
+        ids=pack_bytes([event.event_id.bytes for event in events]),
+        types=pack_bytes([event.type.encode() for event in events]),
+        schema_versions=pack_integers([event.schema_version for event in events]),
+        data=pack_bytes([event.data.encode() for event in events]),
+        metadata=pack_bytes([one.text.encode() for one in written]),
+        occurred_at=pack_bigints(occurred_at) if any(one is not None for one in occurred_at) else None,
+        correlations=pack_bytes(correlations) if any(correlations) else None,
     )
-    return (AppendResult(append.stream, head + 1, last + 1, (stored,)),)
 
 
 def _many(requests: Sequence[Request]) -> Sequence[object]:
-    streams = [(number, part) for number, request in enumerate(requests, 1) for part in request.parts]
-    counts = [len(part.events) if isinstance(part, StreamAppend) else 0 for _, part in streams]
-    events = [event for request in requests for _, event in flatten(request.appends)]
-    written = [request.metadata[id(event.metadata)] for request in requests for _, event in flatten(request.appends)]
-    is_known = any(one.occurred_at is not None for one in written)
-    has_conversation = any(one.correlation_id is not None for one in written)
+    packed = [request.packed for request in requests]
+    counts = [count for one in packed for count in one.counts]
+    streams, events = len(counts), sum(counts)
+    appends = [number for number, one in enumerate(packed, 1) for _ in one.counts]
+    parts = [part for part, count in enumerate(counts, 1) for _ in range(count)]
     return (
-        small_integers([number for number, _ in streams]),
-        texts([part.stream.category for _, part in streams]),
-        texts([part.stream.key for _, part in streams]),
-        integers([_expected(part.expected_version) for _, part in streams]),
-        small_integers(counts),
-        small_integers([part for part, count in enumerate(counts, 1) for _ in range(count)]),
-        uuids([event.event_id.bytes for event in events]),
-        texts([event.type for event in events]),
-        small_integers([event.schema_version for event in events]),
-        texts([event.data for event in events]),
-        texts([one.text for one in written]),
-        integers([one.occurred_at for one in written]) if is_known else None,
-        bytes_array([correlation(one.correlation_id) for one in written]) if has_conversation else None,
+        array(INTEGER, streams, [pack_integers(appends)]),
+        array(TEXT, streams, [one.categories for one in packed]),
+        array(TEXT, streams, [one.keys for one in packed]),
+        array(BIGINT, streams, [one.expected for one in packed]),
+        array(INTEGER, streams, [pack_integers(counts)]),
+        array(INTEGER, events, [pack_integers(parts)]),
+        array(UUID, events, [one.ids for one in packed]),
+        array(TEXT, events, [one.types for one in packed]),
+        array(INTEGER, events, [one.schema_versions for one in packed]),
+        array(TEXT, events, [one.data for one in packed]),
+        array(TEXT, events, [one.metadata for one in packed]),
+        _optional(BIGINT, requests, [one.occurred_at for one in packed]),
+        _optional(BYTEA, requests, [one.correlations for one in packed]),
     )
 
 
-def _answers(
-    requests: Sequence[Request],
-    recorded: int,
-    versions: Sequence[int],
-    positions: Sequence[int],
-    digests: Sequence[bytes | None] | None,
-) -> Iterator[Answer]:
-    part = event = 0
-    for request in requests:
-        parts = request.parts
-        events = sum(len(append.events) for append in request.appends)
-        if positions[part] < 0:
-            yield Refused({one.stream: version for one, version in zip(parts, versions[part:], strict=False)})
-        else:
-            heads = zip(versions[part:], positions[part:], strict=False)
-            yield _stored(request, recorded, heads, [None] * events if digests is None else digests[event:])
-        part += len(parts)
-        event += events
+def _optional(kind: int, requests: Sequence[Request], elements: Sequence[bytes | None]) -> Array | None:
+    """Make an array of what most events do not have; None when none has it."""
+    if not any(elements):
+        return None
+    count = sum([request.count for request in requests])
+    return array(kind, count, [own or NULL * request.count for request, own in zip(requests, elements, strict=True)])
 
 
 def _stored(
-    request: Request, recorded: int, heads: Iterable[tuple[int, int]], digests: Sequence[bytes | None]
-) -> Answer:
-    stored: list[StoredEvent] = []
-    for append, (version, position) in zip(request.appends, heads, strict=False):
-        stored += (
-            StoredEvent(
-                append.stream,
-                version + number,
-                position + number,
-                event.event_id.bytes,
-                event.type,
-                event.schema_version,
-                event.data,
-                request.metadata[id(event.metadata)].text,
-                recorded,
-                digest,
-            )
-            for number, (event, digest) in enumerate(zip(append.events, digests[len(stored) :], strict=False), 1)
+    requests: Sequence[Request],
+    recorded_at: int,
+    versions: Sequence[int],
+    positions: Sequence[int],
+    digests: Sequence[bytes | None] | None,
+) -> Iterator[Stored | Refused]:
+    part = event = 0
+    for request in requests:
+        parts = slice(part, part + len(request.parts))
+        events = slice(event, event + request.count)
+        part, event = parts.stop, events.stop
+        if positions[parts.start] < 0:
+            streams = (one.stream for one in request.parts)
+            yield Refused(dict(zip(streams, versions[parts], strict=True)))
+        else:
+            sealed = (None,) * request.count if digests is None else digests[events]
+            yield Stored(recorded_at, versions[parts], positions[parts], sealed)
+
+
+def _results(request: Request, stored: Stored | Refused) -> Answer:
+    if isinstance(stored, Refused):
+        return stored
+    digests = iter(stored.digests)
+    done: list[AppendResult] = []
+    for append, version, position in zip(request.appends, stored.versions, stored.positions, strict=False):
+        events = tuple(
+            [
+                StoredEvent(
+                    append.stream,
+                    version + number,
+                    position + number,
+                    event.event_id.bytes,
+                    event.type,
+                    event.schema_version,
+                    event.data,
+                    request.metadata[id(event.metadata)].text,
+                    stored.recorded_at,
+                    next(digests),
+                )
+                for number, event in enumerate(append.events, 1)
+            ]
         )
-    return results(request.appends, stored)
+        done.append(AppendResult(append.stream, version + len(events), position + len(events), events))
+    return tuple(done)
 
 
 def _expected(expected: ExpectedVersion) -> int:

@@ -72,6 +72,7 @@ class Database:
         self._look_here_first = (
             f"SELECT set_config('search_path', concat_ws(', ', {literal(quoted(schema))},"
             " nullif(current_setting('search_path'), '')), true)"
+            + "".join(f"; SET LOCAL {name} TO DEFAULT" for name in _PLANS)
         )
         # A rebuild copies whole tables; what has to wait for a lock is still limited.
         self._lock_views = (
@@ -289,7 +290,7 @@ class Database:
             "idle_in_transaction_session_timeout": self._limits.idle,
         }
         settings = {name: f"{seconds * 1000:.0f}" for name, seconds in limits.items() if seconds is not None}
-        settings["default_transaction_isolation"] = "read committed"
+        settings |= {"default_transaction_isolation": "read committed", **_PLANS}
         raw.execute(
             "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS s (name, value)",
             (list(settings), list(settings.values())),
@@ -317,6 +318,9 @@ class Database:
             raise ValueError(f"pool_size is a number of connections from {_FEWEST}, not {self._pool_size!r}")
 
 
+# Events are looked up by an index, also where the server knows nothing of the table yet, or made its plan when that was
+# small. The caller's own statements are planned as usual.
+_PLANS: Final = {"enable_seqscan": "off", "enable_bitmapscan": "off"}
 _KEEPALIVES: Final = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 _inherited: Final[list[object]] = []

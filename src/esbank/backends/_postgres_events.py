@@ -9,7 +9,8 @@ from uuid import UUID
 
 from esbank.backends._appends import flatten, repeated, results
 from esbank.backends._imports import check_import
-from esbank.backends._postgres_arrays import uuids
+from esbank.backends._postgres_arrays import UUID as UUID_ARRAY
+from esbank.backends._postgres_arrays import array, pack_bytes
 from esbank.backends._postgres_connection import Connection, quoted
 from esbank.backends._postgres_schema import LOCK
 from esbank.errors import DuplicateEvent, StorageError
@@ -65,7 +66,7 @@ class Statements:
         )
         self.save_snapshot = (
             f"INSERT INTO {snapshots} SELECT $1, $2, $3, $4, $5, $6, $7::text::json"
-            f" WHERE EXISTS (SELECT FROM {events} WHERE {stream})"
+            f" WHERE EXISTS (SELECT FROM {events} WHERE {stream} AND version = 1)"
             " ON CONFLICT (category, key) DO UPDATE SET version = excluded.version, event_id = excluded.event_id,"
             " store = excluded.store, schema = excluded.schema, state = excluded.state RETURNING 1"
         )
@@ -98,7 +99,8 @@ def find_repeat(
     Raises ``DuplicateEvent`` when an id is known and the rest is not the same.
     """
     given = list(flatten(appends))
-    rows = read(statements.known, (uuids([event.event_id.bytes for _, event in given]),))
+    ids = pack_bytes([event.event_id.bytes for _, event in given])
+    rows = read(statements.known, (array(UUID_ARRAY, len(given), [ids]),))
     known = {(category, key, event_id): append for category, key, event_id, append in rows}
     for stream, event in given:
         append = known.get((stream.category, stream.key, event.event_id.bytes))

@@ -100,12 +100,13 @@ CREATE TRIGGER esbank_events_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {s
 ALTER TABLE {schema}.esbank_events ENABLE ALWAYS TRIGGER esbank_events_no_change;
 """
 
-# The form of a digest is that of `esbank.store.event_digest`. PostgreSQL puts the body in the place of a call.
+# The form of a digest is that of `esbank.store.event_digest`. PostgreSQL puts the body in the place of a call, but only
+# if it is not declared to be more constant than convert_to(), which is STABLE.
 _DIGEST: Final = r"""
 CREATE FUNCTION {schema}.esbank_digest(
     previous bytea, version bigint, event_id uuid, data text, category text, key text, type text,
     schema_version integer, metadata text, recorded_at bigint, occurred_at bigint
-) RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+) RETURNS bytea LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT sha256(
         bytea '\x0000000e657362616e6b206576656e742031'
         || '\x00000020' || coalesce(previous, '\x0000000000000000000000000000000000000000000000000000000000000000')
@@ -238,23 +239,30 @@ CREATE FUNCTION {{schema}}.esbank_append_one(
     OUT recorded bigint, OUT head bigint, OUT last bigint, OUT seal bytea
 ) LANGUAGE plpgsql VOLATILE SECURITY DEFINER {_SETTINGS} AS $$
 DECLARE
-    previous bytea;
+    previous   bytea;
+    is_refused boolean;
 BEGIN
     {_REFUSE_SESSION}
     {_LOCK}
-    SELECT coalesce(l.position, 0), greatest(l.recorded_at, {_NOW}), coalesce(h.version, 0), h.digest
-        INTO last, recorded, head, previous
-        FROM (VALUES (1)) AS one
-        LEFT JOIN (SELECT e.position, e.recorded_at FROM {{schema}}.esbank_events AS e
-                   ORDER BY e.position DESC LIMIT 1) AS l ON true
-        LEFT JOIN (SELECT e.version, e.digest FROM {{schema}}.esbank_events AS e
-                   WHERE e.category = a_category AND e.key = a_key ORDER BY e.version DESC LIMIT 1) AS h ON true;
-    IF (CASE WHEN expected >= 0 THEN expected <> head
-            WHEN head = 0 THEN expected = -2
-            ELSE EXISTS (SELECT FROM {{schema}}.esbank_events AS e
-                         WHERE e.event_id = id AND e.category IS NOT DISTINCT FROM a_category
-                             AND e.key IS NOT DISTINCT FROM a_key) END)
-    THEN
+    SELECT e.position, e.recorded_at INTO last, recorded
+        FROM {{schema}}.esbank_events AS e ORDER BY e.position DESC LIMIT 1;
+    last := coalesce(last, 0);
+    recorded := greatest(recorded, {_NOW});
+    SELECT e.version, e.digest INTO head, previous
+        FROM {{schema}}.esbank_events AS e
+        WHERE e.category = a_category AND e.key = a_key ORDER BY e.version DESC LIMIT 1;
+    head := coalesce(head, 0);
+    IF expected >= 0 THEN
+        is_refused := expected <> head;
+    ELSIF head = 0 THEN
+        is_refused := expected = -2;
+    ELSE
+        is_refused := EXISTS (
+            SELECT FROM {{schema}}.esbank_events AS e
+            WHERE e.event_id = id AND e.category IS NOT DISTINCT FROM a_category
+                AND e.key IS NOT DISTINCT FROM a_key);
+    END IF;
+    IF is_refused THEN
         last := NULL;
         RETURN;
     END IF;

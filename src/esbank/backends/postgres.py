@@ -74,7 +74,8 @@ __all__ = ["PostgresEventStore", "migrate"]
 
 _PAGE: Final = 1000
 _LONGEST_NAME: Final = 63
-# How often the database is asked for what others have appended, in seconds: the pause doubles, up to the longest.
+# How long to pause before the database is asked again for what others have appended, in seconds: the longer it has been
+# quiet, the longer.
 _SHORTEST_PAUSE: Final = 0.002
 _LONGEST_PAUSE: Final = 0.04
 _LONGEST_PAUSE_OF_A_LISTENER: Final = 1.0
@@ -264,16 +265,17 @@ class PostgresEventStore:
         check_read(after=0 if after is None else after)
         deadline = time.monotonic() + timeout
         longest = _LONGEST_PAUSE if self._listen() is None else _LONGEST_PAUSE_OF_A_LISTENER
-        pause = _SHORTEST_PAUSE
         while True:
             seen = self._changes
             if (self.head() or 0) > (after or 0):
+                self._stirred = time.monotonic()
                 return True
-            left = deadline - time.monotonic()
-            if not left > 0:
+            now = time.monotonic()
+            if not now < deadline:
                 return False
-            self._wait_for_change(seen, min(left, pause))
-            pause = min(2 * pause, longest)
+            # Over several calls, because a subscription waits in short turns.
+            pause = min(max(_SHORTEST_PAUSE, (now - self._stirred) / 4), longest)
+            self._wait_for_change(seen, min(deadline - now, pause))
 
     def count(self, *, after: int | None = None) -> int:
         """Count the events after a position."""
@@ -365,6 +367,7 @@ class PostgresEventStore:
     def _begin(self) -> None:
         """Have what belongs to one process."""
         self._changes = 0
+        self._stirred = time.monotonic()  # when somebody who waited has last found something
         self._changed = threading.Condition()
         self._listener: Listener | None = None
 
