@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal, DecimalException
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import frozen
 from rich.console import Console
@@ -34,8 +35,12 @@ from esbank.bank import (
     Withdraw,
 )
 
+if TYPE_CHECKING:
+    from esbank.backends.postgres import PostgresEventStore
+
 CURRENCY = "CZK"
 COMMANDS = {"deposit": Deposit, "withdrawal": Withdraw}
+Store: TypeAlias = "SQLiteEventStore | PostgresEventStore"
 COLUMNS = {"transaction_id", "account_id", "date", "kind", "amount", "balance_after"}
 
 
@@ -59,7 +64,7 @@ def main() -> None:
     """Import a file and report."""
     parser = argparse.ArgumentParser(description="Import bank transactions as commands.")
     parser.add_argument("csv", type=Path, help="the transactions")
-    parser.add_argument("database", type=Path, help="the SQLite file to import into, made when it is not there")
+    parser.add_argument("database", help="the SQLite file or the postgresql:// URL to import into, made when missing")
     parser.add_argument(
         "--overdraft-limit",
         type=Decimal,
@@ -70,13 +75,22 @@ def main() -> None:
     try:
         started = time.perf_counter()
         rows = list(read_rows(arguments.csv))
-        with SQLiteEventStore(arguments.database) as store:
+        with open_store(arguments.database) as store:
             import_rows(store, rows, arguments.overdraft_limit)
             report(store, rows, time.perf_counter() - started)
     except (ImportFailed, EsbankError, OSError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     except KeyboardInterrupt:
         sys.exit("Stopped; run the same command again to go on.")
+
+
+def open_store(database: str) -> Store:
+    """Open the store at a path or a URL."""
+    if database.startswith(("postgresql://", "postgres://")):
+        from esbank.backends.postgres import PostgresEventStore  # noqa: PLC0415 - its driver is an extra
+
+        return PostgresEventStore(database)
+    return SQLiteEventStore(database)
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -100,7 +114,7 @@ def read_rows(path: Path) -> Iterator[Row]:
                 raise ImportFailed(f"{path}, line {reader.line_num}: {error!r}") from error
 
 
-def import_rows(store: SQLiteEventStore, rows: list[Row], overdraft_limit: Decimal) -> None:
+def import_rows(store: Store, rows: list[Row], overdraft_limit: Decimal) -> None:
     """Execute each row as a command; the first of an account also opens it, in the same append."""
     accounts = Repository(store, BankAccount, snapshots=EveryNEvents(50), cache=10_000)
     seen: set[str] = set()
@@ -126,7 +140,7 @@ def import_rows(store: SQLiteEventStore, rows: list[Row], overdraft_limit: Decim
                 )
 
 
-def report(store: SQLiteEventStore, rows: list[Row], seconds: float) -> None:
+def report(store: Store, rows: list[Row], seconds: float) -> None:
     """Bring the read models up to date, and print what they say."""
     started = time.perf_counter()
     runner = ProjectionRunner(store, [AccountDetails(), TransactionHistory()])

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 from uuid import UUID
 
+import psycopg
+
 from esbank.backends.memory import MemoryEventStore
+from esbank.backends.postgres import PostgresEventStore
 from esbank.backends.sqlite import SQLiteEventStore
 from esbank.store import (
     AppendResult,
     EventStore,
     ExpectedVersion,
+    InlineHandler,
     NewEvent,
     Snapshot,
     SnapshotStore,
@@ -26,8 +32,11 @@ from esbank.store import (
     Subscription,
 )
 
-Store: TypeAlias = MemoryEventStore | SQLiteEventStore
-KINDS = ("memory", "sqlite")
+Store: TypeAlias = MemoryEventStore | SQLiteEventStore | PostgresEventStore
+KINDS = ("memory", "sqlite", "postgresql")
+
+SERVER: Final = "ESBANK_TEST_POSTGRES_DSN"
+"""The environment variable that names a database for tests; a fixture sets it."""
 
 
 class Clock:
@@ -35,9 +44,12 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = datetime(2024, 5, 1, 12, tzinfo=UTC)
+        self.on_move: list[Callable[[], object]] = []
 
     def forward(self, **by: float) -> datetime:
         self.now += timedelta(**by)
+        for tell in self.on_move:
+            tell()
         return self.now
 
     def __call__(self) -> int:
@@ -45,15 +57,54 @@ class Clock:
 
 
 @contextmanager
-def open_store(kind: str, folder: Path, *, clock: Clock | None = None, name: str = "events.db") -> Iterator[Store]:
-    """Open a store of one of the `KINDS`."""
+def open_store(
+    kind: str,
+    folder: Path,
+    *,
+    clock: Clock | None = None,
+    name: str = "events.db",
+    inline: Sequence[InlineHandler] = (),
+) -> Iterator[Store]:
+    """Open a store of one of the `KINDS`; a file or a schema is the same for the same folder, in any process."""
     options: dict[str, Any] = {} if clock is None else {"clock": clock}
     if kind == "memory":
-        with MemoryEventStore(**options) as memory:
+        with MemoryEventStore(inline=inline, **options) as memory:
             yield memory
-    else:
-        with SQLiteEventStore(folder / name, durability="normal", **options) as sqlite:
+    elif kind == "sqlite":
+        with SQLiteEventStore(folder / name, durability="normal", inline=inline, **options) as sqlite:
             yield sqlite
+    else:
+        schema = schema_of(folder, name)
+        with PostgresEventStore(os.environ[SERVER], schema=schema, inline=inline) as postgres:
+            if clock is not None:
+                _follow(clock, schema)
+            yield postgres
+
+
+def schema_of(folder: Path, name: str = "events.db") -> str:
+    """Name the schema that is to PostgreSQL what a file in that folder is to SQLite."""
+    return f"test_{sha256(str(folder / name).encode()).hexdigest()[:32]}"
+
+
+def _follow(clock: Clock, schema: str) -> None:
+    """Let a store in PostgreSQL, which has the time from its server, go by a clock of ours."""
+
+    def tell() -> None:
+        with psycopg.connect(os.environ[SERVER]) as connection:
+            connection.execute(f"UPDATE {schema}.test_clock SET now = %s", (clock.now,))  # noqa: S608
+
+    with psycopg.connect(os.environ[SERVER]) as connection:
+        connection.execute(f"CREATE TABLE {schema}.test_clock (now timestamptz)")
+        connection.execute(f"INSERT INTO {schema}.test_clock VALUES (%s)", (clock.now,))  # noqa: S608
+        functions = connection.execute(
+            "SELECT pg_get_functiondef(oid) FROM pg_proc"
+            " WHERE pronamespace = %s::regnamespace AND prosrc LIKE '%%clock_timestamp()%%'",
+            (schema,),
+        ).fetchall()
+        assert functions
+        for (function,) in functions:
+            connection.execute(function.replace("clock_timestamp()", f"(SELECT now FROM {schema}.test_clock)"))  # noqa: S608
+    clock.on_move.append(tell)
 
 
 class PlainStore:

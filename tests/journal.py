@@ -13,7 +13,7 @@ from typing import ClassVar
 from attrs import frozen
 
 from esbank import EventEnvelope, EventStore, ProjectionRunner, Projector, Repository, projects
-from esbank.backends.sqlite import SQLiteEventStore
+from esbank.backends.postgres import PostgresEventStore
 from esbank.store import Transaction, ViewStore
 from tests.basket import AddEach, Added, Basket
 from tests.doubles import Store, open_store
@@ -50,8 +50,8 @@ class Totals(Projector):
     def _added(self, envelope: EventEnvelope[Added], tx: Transaction) -> None:
         tx.execute(
             """
-            INSERT INTO {totals} VALUES (:sku, :quantity)
-            ON CONFLICT (sku) DO UPDATE SET quantity = quantity + excluded.quantity
+            INSERT INTO {totals} AS t VALUES (:sku, :quantity)
+            ON CONFLICT (sku) DO UPDATE SET quantity = t.quantity + excluded.quantity
             """,
             {"sku": envelope.event.sku, "quantity": envelope.event.quantity},
         )
@@ -59,7 +59,32 @@ class Totals(Projector):
 
 def journal(views: ViewStore) -> list[str]:
     """List what the journal says, in the order in which its rows were written."""
-    return [sku for (sku,) in views.query("SELECT sku FROM journal ORDER BY rowid")]
+    return [sku for (sku,) in views.query(f"SELECT sku FROM journal ORDER BY {as_written(views)}")]  # noqa: S608
+
+
+def as_written(views: ViewStore) -> str:
+    """Say in SQL how to order rows as they were written."""
+    return "xmin::text::bigint, cmin::text::bigint, ctid" if isinstance(views, PostgresEventStore) else "rowid"
+
+
+def names(views: ViewStore) -> set[str]:
+    """List the tables, views and indexes in the database, but for those that belong to esbank, or to a table."""
+    sql = "SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite%'"
+    if isinstance(views, PostgresEventStore):
+        sql = """
+            SELECT relname::text FROM pg_class AS c
+            WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'v', 'i')
+                AND NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conindid = c.oid)
+            """
+    return {name for (name,) in views.query(sql) if not name.startswith("esbank_")}
+
+
+def indexes(views: ViewStore, table: str) -> set[str]:
+    """List the indexes of a table, but for those of its keys."""
+    sql = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = :table AND name NOT LIKE 'sqlite%'"
+    if isinstance(views, PostgresEventStore):
+        sql = "SELECT indexname::text FROM pg_indexes WHERE schemaname = current_schema() AND tablename = :table"
+    return {name for (name,) in views.query(sql, {"table": table})}
 
 
 def totals(views: ViewStore) -> dict[str, int]:
@@ -94,18 +119,19 @@ class Place:
     views: Store
 
 
-PLACES = ("memory", "sqlite", "memory and sqlite", "sqlite and sqlite")
+PLACES = ("memory", "sqlite", "postgresql", "memory and sqlite", "sqlite and sqlite")
+ACROSS = ("postgresql and sqlite", "sqlite and postgresql", "postgresql and postgresql")
 
 
 @contextmanager
 def open_place(kind: str, folder: Path) -> Iterator[Place]:
-    """Open one of the `PLACES`: views beside the events, or in a database of their own."""
+    """Open one of the `PLACES`, or of those `ACROSS`: views beside the events, or in a database of their own."""
     events, _, views = kind.partition(" and ")
     with open_store(events, folder) as store:
         if not views:
             yield Place(store, store)
         else:
-            with SQLiteEventStore(folder / "views.db", durability="normal") as other:
+            with open_store(views, folder, name="views.db") as other:
                 yield Place(store, other)
 
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
+import psycopg
 import pytest
 
 from esbank import CheckpointError, ProjectionRunner
 from esbank.backends.memory import MemoryEventStore
+from esbank.backends.postgres import PostgresEventStore
 from esbank.backends.sqlite import SQLiteEventStore
 from esbank.store import ViewStore
 from tests.doubles import Store, open_store
 from tests.journal import Journal, Totals, add, journal, totals
 
 
-@pytest.fixture
-def views(tmp_path: Path) -> Iterator[Store]:
-    with open_store("sqlite", tmp_path, name="views.db") as opened:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def views(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    with open_store(request.param, tmp_path, name="views.db") as opened:
         yield opened
 
 
@@ -165,3 +169,41 @@ def test_a_view_that_was_dropped_by_hand_with_its_checkpoint_is_made_again(views
         runner.catch_up()
 
         assert journal(views) == ["pen"]
+
+
+# A database that was restored from a backup, or swapped.
+
+
+@contextmanager
+def copy_of(dsn: str) -> Iterator[str]:
+    """Copy a database that nobody uses, on its server."""
+    original, copy = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"], f"test_{uuid4().hex}"
+    server = psycopg.conninfo.make_conninfo(dsn, dbname="postgres")
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {copy} TEMPLATE {original}")
+        yield psycopg.conninfo.make_conninfo(dsn, dbname=copy)
+        connection.execute(f"DROP DATABASE {copy} WITH (FORCE)")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_database_that_was_restored_or_swapped_is_noticed(dsn: str, tmp_path: Path, kind: str) -> None:
+    with PostgresEventStore(dsn) as store:
+        add(store, "pen")
+    with copy_of(dsn) as backup, open_store(kind, tmp_path, name="views.db") as views:
+        with PostgresEventStore(dsn) as store:
+            add(store, "ink", "cup")
+            runner_of(store, views).catch_up()
+        with PostgresEventStore(dsn, schema="other") as other:
+            add(other, "hat", "cap", "fan")
+            with pytest.raises(CheckpointError, match="another store"):
+                runner_of(other, views).catch_up()
+        with PostgresEventStore(backup) as restored:
+            for sku in ("other", "others", "more"):
+                with pytest.raises(CheckpointError, match="restored from a backup"):
+                    runner_of(restored, views).catch_up()
+                add(restored, sku)
+            assert journal(views) == ["pen", "ink", "cup"]
+
+            runner_of(restored, views).rebuild()
+
+            assert journal(views) == ["pen", "other", "others", "more"]

@@ -13,9 +13,21 @@ from typing import Final
 import pytest
 
 from esbank import ProjectionRunner
-from esbank.backends.sqlite import SQLiteEventStore
 from tests.doubles import WatchedStore
-from tests.journal import PLACES, Journal, Place, Totals, add, journal, nothing, numbered, open_place, totals
+from tests.journal import (
+    ACROSS,
+    PLACES,
+    Journal,
+    Place,
+    Totals,
+    add,
+    as_written,
+    journal,
+    nothing,
+    numbered,
+    open_place,
+    totals,
+)
 
 SPAWN: Final = get_context("spawn")
 
@@ -33,7 +45,7 @@ def runner_at(place: Place) -> ProjectionRunner:
 def assert_each_once(place: Place, skus: list[str]) -> None:
     assert sorted(journal(place.views)) == sorted(skus)
     assert totals(place.views) == dict.fromkeys(skus, 1)
-    positions = place.views.query("SELECT position FROM journal ORDER BY rowid")
+    positions = place.views.query(f"SELECT position FROM journal ORDER BY {as_written(place.views)}")  # noqa: S608
     assert positions == sorted(positions)
 
 
@@ -73,33 +85,29 @@ def test_threads_that_catch_up_at_once_handle_each_event_once(place: Place) -> N
     assert_each_once(place, [f"sku {thread}/{number}" for thread in range(4) for number in range(30)])
 
 
-def open_files(folder: Path, *, apart: bool) -> tuple[SQLiteEventStore, SQLiteEventStore]:
-    store = SQLiteEventStore(folder / "events.db", durability="normal")
-    return store, SQLiteEventStore(folder / "views.db", durability="normal") if apart else store
+KINDS = ["sqlite", "sqlite and sqlite", "postgresql", *ACROSS[:2]]
 
 
-def follow_until(folder: Path, count: int, on_added: Callable[[str], object] = nothing, *, apart: bool) -> None:
+def follow_until(folder: Path, count: int, on_added: Callable[[str], object] = nothing, *, kind: str) -> None:
     """Catch up until the journal has so many rows."""
-    store, views = open_files(folder, apart=apart)
-    with store, views:
-        runner = ProjectionRunner(store, [Journal(on_added), Totals()], views=views)
+    with open_place(kind, folder) as place:
+        runner = ProjectionRunner(place.store, [Journal(on_added), Totals()], views=place.views)
         runner.catch_up()
-        while len(journal(views)) < count:
+        while len(journal(place.views)) < count:
             runner.catch_up()
 
 
-@pytest.mark.parametrize("apart", [False, True], ids=["beside the events", "apart"])
-def test_processes_that_catch_up_at_once_handle_each_event_once(tmp_path: Path, apart: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize("kind", KINDS)
+def test_processes_that_catch_up_at_once_handle_each_event_once(tmp_path: Path, kind: str) -> None:
     count = 600
-    store, views = open_files(tmp_path, apart=apart)
-    with store, views, ProcessPoolExecutor(3, mp_context=SPAWN) as pool:
-        work = [pool.submit(follow_until, tmp_path, count, apart=apart) for _ in range(3)]
+    with open_place(kind, tmp_path) as place, ProcessPoolExecutor(3, mp_context=SPAWN) as pool:
+        work = [pool.submit(follow_until, tmp_path, count, kind=kind) for _ in range(3)]
         for number in range(count):
-            add(store, f"sku {number}", key=f"b{number}")
+            add(place.store, f"sku {number}", key=f"b{number}")
         for done in work:
             done.result()
 
-        assert_each_once(Place(store, views), numbered(range(count)))
+        assert_each_once(place, numbered(range(count)))
 
 
 def exit_at_sku_1500(sku: str) -> None:
@@ -107,31 +115,29 @@ def exit_at_sku_1500(sku: str) -> None:
         os._exit(3)
 
 
-@pytest.mark.parametrize("apart", [False, True], ids=["beside the events", "apart"])
-def test_a_process_that_dies_in_a_handler_leaves_view_and_checkpoint_in_step(tmp_path: Path, apart: bool) -> None:  # noqa: FBT001
-    store, views = open_files(tmp_path, apart=apart)
-    with store, views:
-        add(store, *numbered(range(2000)))
+@pytest.mark.parametrize("kind", KINDS[:3])
+def test_a_process_that_dies_in_a_handler_leaves_view_and_checkpoint_in_step(tmp_path: Path, kind: str) -> None:
+    with open_place(kind, tmp_path) as place:
+        add(place.store, *numbered(range(2000)))
 
-        process = SPAWN.Process(target=follow_until, args=(tmp_path, 2000, exit_at_sku_1500), kwargs={"apart": apart})
+        process = SPAWN.Process(target=follow_until, args=(tmp_path, 2000, exit_at_sku_1500), kwargs={"kind": kind})
         process.start()
         process.join()
 
         assert process.exitcode == 3
-        assert journal(views) == numbered(range(1000))
-        runner_at(Place(store, views)).catch_up()
-        assert_each_once(Place(store, views), numbered(range(2000)))
+        assert journal(place.views) == numbered(range(1000))
+        runner_at(place).catch_up()
+        assert_each_once(place, numbered(range(2000)))
 
 
-@pytest.mark.parametrize("apart", [False, True], ids=["beside the events", "apart"])
-def test_a_process_that_is_killed_leaves_view_and_checkpoint_in_step(tmp_path: Path, apart: bool) -> None:  # noqa: FBT001
-    place = Place(*open_files(tmp_path, apart=apart))
+@pytest.mark.parametrize("kind", KINDS[:3])
+def test_a_process_that_is_killed_leaves_view_and_checkpoint_in_step(tmp_path: Path, kind: str) -> None:
     added = 0
-    with place.store, place.views:
+    with open_place(kind, tmp_path) as place:
         runner_at(place).catch_up()
         for _ in range(3):
             before = len(journal(place.views))
-            process = SPAWN.Process(target=follow_until, args=(tmp_path, 1_000_000), kwargs={"apart": apart})
+            process = SPAWN.Process(target=follow_until, args=(tmp_path, 1_000_000), kwargs={"kind": kind})
             process.start()
             while len(journal(place.views)) < before + 20:
                 add(place.store, f"sku {added}", key=f"b{added}")

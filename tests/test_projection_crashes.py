@@ -6,24 +6,23 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from itertools import groupby
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final, TypeAlias
 
 import pytest
+from psycopg import RawCursor
 
 from esbank import EventEnvelope, ProjectionRunner, Projector, ProjectorState, projects, side_effects
 from esbank.backends._sqlite_connection import Connection
-from esbank.backends.sqlite import SQLiteEventStore
-from esbank.store import ANY_VERSION, NewEvent, Rows, SqlValue, StreamId, Transaction
+from esbank.store import ANY_VERSION, NewEvent, StreamId, Transaction
 from tests.basket import Added
-from tests.doubles import Store
-from tests.journal import Journal, Place, Totals, add, journal, numbered, totals
+from tests.doubles import Store, open_store
+from tests.journal import Journal, Place, Totals, add, as_written, journal, names, numbered, open_place, totals
 
 SPAWN: Final = get_context("spawn")
 SKUS: Final = numbered(range(6))
@@ -61,20 +60,6 @@ def upper(skus: Iterable[str]) -> list[str]:
     return [sku.upper() for sku in skus]
 
 
-def open_file(folder: Path, name: str, projectors: Sequence[Projector] = ()) -> SQLiteEventStore:
-    return SQLiteEventStore(folder / name, durability="normal", inline=projectors)
-
-
-@contextmanager
-def open_files(folder: Path, *, apart: bool) -> Iterator[Place]:
-    with open_file(folder, "events.db") as store:
-        if not apart:
-            yield Place(store, store)
-        else:
-            with open_file(folder, "views.db") as views:
-                yield Place(store, views)
-
-
 def runner_at(place: Place, *projectors: Projector) -> ProjectionRunner:
     return ProjectionRunner(place.store, projectors or (Journal(), Totals()), views=place.views)
 
@@ -91,27 +76,22 @@ def fill(store: Store) -> None:
 
 
 def die_at(number: int) -> Callable[[], int]:
-    """End the process when it comes to a statement; return how to ask how many there were."""
-    rows, many, count = Connection.rows, Connection.many, 0
+    """End the process when it comes to a statement, in whichever database; return how to ask how many there were."""
+    count = 0
 
-    def step() -> None:
-        nonlocal count
-        count += 1
-        if count == number:
-            os._exit(3)
+    def counted(method: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401  # whatever it takes
+            nonlocal count
+            count += 1
+            if count == number:
+                os._exit(3)
+            return method(*arguments, **options)
 
-    def dying_rows(self: Connection, sql: str, parameters: Sequence[SqlValue] | Mapping[str, SqlValue] = ()) -> Rows:
-        step()
-        return rows(self, sql, parameters)
+        return step
 
-    def dying_many(
-        self: Connection, sql: str, parameters: Iterable[Sequence[SqlValue] | Mapping[str, SqlValue]]
-    ) -> None:
-        step()
-        many(self, sql, parameters)
-
-    Connection.rows = dying_rows  # type: ignore[method-assign]
-    Connection.many = dying_many  # type: ignore[method-assign]
+    for cls, names_ in ((Connection, ("rows", "many")), (RawCursor, ("execute", "executemany"))):
+        for name in names_:
+            setattr(cls, name, counted(getattr(cls, name)))
     return lambda: count
 
 
@@ -134,26 +114,44 @@ def in_child(do: Callable[[], object], number: int) -> tuple[int, int]:
         return os.waitstatus_to_exitcode(status), int(answer.read() or 0)
 
 
-def die_everywhere(
-    folder: Path, prepare: Callable[[Path], object], do: Callable[[Path], object], check: Callable[[Path, int], object]
+Check: TypeAlias = Callable[[str, Path, int], None]
+
+
+def die_at_many(
+    kind: str,
+    folder: Path,
+    prepare: Callable[[str, Path], None],
+    do: Callable[[str, Path], None],
+    check: Check,
+    *,
+    step: int | None = None,
 ) -> int:
-    """Let it die at each of its statements, each time in a copy of what was prepared, and check what is left."""
+    """Let it die at its statements, each time in a copy of what was prepared, and check what is left.
+
+    It dies at each of them, or, where a copy takes long, at every so many.
+    """
     template = folder / "template"
-    template.mkdir()
-    prepare(template)
-    for number in range(10_000):
+    in_files = "postgresql" not in kind
+    if in_files:
+        template.mkdir()
+        prepare(kind, template)
+    number, total = 0, 1
+    while number <= total:
         copy = folder / str(number)
-        shutil.copytree(template, copy)
-        status, count = in_child(lambda copy=copy: do(copy), number)  # type: ignore[misc]
+        if in_files:
+            shutil.copytree(template, copy)
+        else:
+            copy.mkdir()
+            prepare(kind, copy)
+        status, count = in_child(lambda copy=copy: do(kind, copy), number)  # type: ignore[misc]
         if number == 0:  # nobody has died, and it is known how often they are to
             assert status == 0, status
             total = count
         else:
             assert status == 3, (number, status)
-        check(copy, number)
+        check(kind, copy, number)
         shutil.rmtree(copy)
-        if number == total:
-            break
+        number += 1 if in_files else step or (1 if number == 0 else 17)
     return total
 
 
@@ -165,22 +163,24 @@ def assert_in_step(place: Place) -> None:
         position = status.position or 0
         seen = [event for event in place.store.read_all() if event.position <= position and event.type == "BasketAdded"]
         if status.projector == "Journal":
-            assert place.views.query("SELECT position FROM journal ORDER BY rowid") == [(e.position,) for e in seen]
+            assert place.views.query(f"SELECT position FROM journal ORDER BY {as_written(place.views)}") == [  # noqa: S608
+                (e.position,) for e in seen
+            ]
         else:
             assert len(totals(place.views)) == len(seen)
 
 
-def prepare_log(folder: Path, *, apart: bool) -> None:
-    with open_files(folder, apart=apart) as place:
+def prepare_log(kind: str, folder: Path) -> None:
+    with open_place(kind, folder) as place:
         fill(place.store)
 
 
-def catch_up(folder: Path, *, apart: bool) -> None:
-    with open_files(folder, apart=apart) as place:
+def catch_up(kind: str, folder: Path) -> None:
+    with open_place(kind, folder) as place:
         runner_at(place).catch_up()
 
 
-def run_to_the_end(folder: Path, *, apart: bool) -> None:
+def run_to_the_end(kind: str, folder: Path) -> None:
     stop = threading.Event()
 
     class LastTotals(Totals):
@@ -192,31 +192,31 @@ def run_to_the_end(folder: Path, *, apart: bool) -> None:
             if envelope.event.sku == SKUS[-1]:
                 stop.set()
 
-    with open_files(folder, apart=apart) as place:
+    with open_place(kind, folder) as place:
         runner_at(place, Journal(), LastTotals()).run(stop)
 
 
-def check_following(folder: Path, _: int, *, apart: bool) -> None:
-    with open_files(folder, apart=apart) as place:
+def check_following(kind: str, folder: Path, _: int) -> None:
+    with open_place(kind, folder) as place:
         assert_in_step(place)
         runner_at(place).catch_up()
         assert journal(place.views) == SKUS
         assert totals(place.views) == dict.fromkeys(SKUS, 1)
 
 
-def prepare_views(folder: Path, *, apart: bool) -> None:
-    with open_files(folder, apart=apart) as place:
+def prepare_views(kind: str, folder: Path) -> None:
+    with open_place(kind, folder) as place:
         fill(place.store)
         runner_at(place).catch_up()
 
 
-def rebuild(folder: Path, *, apart: bool, resume: bool = False) -> None:
-    with open_files(folder, apart=apart) as place:
+def rebuild(kind: str, folder: Path, *, resume: bool = False) -> None:
+    with open_place(kind, folder) as place:
         runner_at(place, LoudJournal(), Totals()).rebuild(resume=resume)
 
 
-def check_rebuilding(folder: Path, number: int, *, apart: bool) -> None:
-    with open_files(folder, apart=apart) as place:
+def check_rebuilding(kind: str, folder: Path, number: int) -> None:
+    with open_place(kind, folder) as place:
         assert journal(place.views) in (SKUS, upper(SKUS))
         assert totals(place.views) == dict.fromkeys(SKUS, 1)
         # The old view goes on as if nothing had been.
@@ -228,101 +228,95 @@ def check_rebuilding(folder: Path, number: int, *, apart: bool) -> None:
 
         assert journal(place.views) == upper([*SKUS, "last"])
         assert totals(place.views) == dict.fromkeys([*SKUS, "last"], 1)
-        left = place.views.query("SELECT name FROM sqlite_master WHERE name LIKE '%__rebuild%'")
-        assert left == []
+        assert names(place.views) == {"journal", "journal_by_sku", "totals"}
 
 
-def append_inline(folder: Path) -> None:
-    with open_file(folder, "events.db", [Journal(), Totals()]) as store:
+def append_inline(kind: str, folder: Path) -> None:
+    with open_store(kind, folder, inline=[Journal(), Totals()]) as store:
         add(store, "cup", "cap")
         add(store, "fan")
 
 
-def check_inline(folder: Path, _: int) -> None:
-    with open_file(folder, "events.db") as store:
+def check_inline(kind: str, folder: Path, _: int) -> None:
+    with open_store(kind, folder) as store:
         assert_in_step(Place(store, store))
         log = [event.position for event in store.read_all() if event.type == "BasketAdded"]
         assert len(log) - len(SKUS) in (0, 2, 3)
-    with open_file(folder, "events.db", [Journal(), Totals()]) as store:
+    with open_store(kind, folder, inline=[Journal(), Totals()]) as store:
         add(store, "last", key="b2")
         head = store.head()
-        assert store.query("SELECT position FROM journal ORDER BY rowid") == [(one,) for one in [*log, head]]
+        assert store.query(f"SELECT position FROM journal ORDER BY {as_written(store)}") == [  # noqa: S608
+            (one,) for one in [*log, head]
+        ]
         assert sum(totals(store).values()) == len(log) + 1
 
 
-def prepare_letters(folder: Path) -> None:
-    with open_file(folder, "events.db") as store:
+def prepare_letters(kind: str, folder: Path) -> None:
+    with open_store(kind, folder) as store:
         add(store, "old")
         ProjectionRunner(store, [Letters(folder / "letters")]).catch_up()
         add(store, *SKUS)
 
 
-def tell(folder: Path) -> None:
-    with open_file(folder, "events.db") as store:
+def tell(kind: str, folder: Path) -> None:
+    with open_store(kind, folder) as store:
         ProjectionRunner(store, [Letters(folder / "letters")]).catch_up()
 
 
-def check_letters(folder: Path, _: int) -> None:
-    tell(folder)
+def check_letters(kind: str, folder: Path, _: int) -> None:
+    tell(kind, folder)
     told = (folder / "letters").read_text().splitlines()
     assert [sku for sku, _ in groupby(told)] == SKUS
     assert len(told) <= len(SKUS) + 1
 
 
-def program(name: str, folder: Path, *, apart: bool) -> int:
-    """Let one of them die everywhere; return how many statements it has."""
-    if name == "inline":
-        return die_everywhere(folder, lambda copy: prepare_log(copy, apart=False), append_inline, check_inline)
-    if name == "side effects":
-        return die_everywhere(folder, prepare_letters, tell, check_letters)
-    prepare, do, check = {
-        "catch_up": (prepare_log, catch_up, check_following),
-        "run": (prepare_log, run_to_the_end, check_following),
-        "rebuild": (prepare_views, rebuild, check_rebuilding),
-    }[name]
-    return die_everywhere(
-        folder,
-        lambda copy: prepare(copy, apart=apart),
-        lambda copy: do(copy, apart=apart),
-        lambda copy, number: check(copy, number, apart=apart),
-    )
+PROGRAMS: Final[dict[str, tuple[Callable[[str, Path], None], Callable[[str, Path], None], Check]]] = {
+    "catch_up": (prepare_log, catch_up, check_following),
+    "run": (prepare_log, run_to_the_end, check_following),
+    "rebuild": (prepare_views, rebuild, check_rebuilding),
+    "inline": (prepare_log, append_inline, check_inline),
+    "side effects": (prepare_letters, tell, check_letters),
+}
+BESIDE = [(name, kind) for name in PROGRAMS for kind in ("sqlite", "postgresql")]
+APART = [(name, "sqlite and sqlite") for name in ("catch_up", "run", "rebuild")]
+BOTH = [
+    ("catch_up", "postgresql and sqlite"),
+    ("catch_up", "sqlite and postgresql"),
+    ("rebuild", "sqlite and postgresql"),
+]
 
 
-@pytest.mark.parametrize(
-    ("name", "apart"),
-    [
-        ("catch_up", False),
-        ("catch_up", True),
-        ("run", False),
-        ("run", True),
-        ("rebuild", False),
-        ("rebuild", True),
-        ("inline", False),
-        ("side effects", False),
-    ],
-)
-def test_a_process_may_die_at_any_statement(tmp_path: Path, name: str, apart: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(("name", "kind"), [*BESIDE, *APART, *BOTH])
+def test_a_process_may_die_at_any_statement(tmp_path: Path, name: str, kind: str) -> None:
     with ProcessPoolExecutor(1, mp_context=SPAWN) as other:
-        statements = other.submit(program, name, tmp_path, apart=apart).result()
+        statements = other.submit(die_at_many, kind, tmp_path, *PROGRAMS[name]).result()
 
     assert statements > 25
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("name", "kind"), [one for one in (*BESIDE, *BOTH) if "postgresql" in one[1]])
+def test_a_process_may_die_at_any_statement_at_all(tmp_path: Path, name: str, kind: str) -> None:
+    with ProcessPoolExecutor(1, mp_context=SPAWN) as other:
+        other.submit(die_at_many, kind, tmp_path, *PROGRAMS[name], step=1).result()
 
 
 # Processes that are killed at some time or other.
 
 
-def run_for_ever(folder: Path) -> None:
-    with open_files(folder, apart=True) as place:
+def run_for_ever(kind: str, folder: Path) -> None:
+    with open_place(kind, folder) as place:
         runner_at(place).run()
 
 
-def test_a_run_that_is_killed_is_gone_on_with_by_the_next(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["sqlite and sqlite", "sqlite and postgresql"])
+def test_a_run_that_is_killed_is_gone_on_with_by_the_next(tmp_path: Path, kind: str) -> None:
     added = 0
-    with open_files(tmp_path, apart=True) as place:
+    with open_place(kind, tmp_path) as place:
         runner_at(place).catch_up()
         for _ in range(3):
             before = len(journal(place.views))
-            process = SPAWN.Process(target=run_for_ever, args=(tmp_path,))
+            process = SPAWN.Process(target=run_for_ever, args=(kind, tmp_path))
             process.start()
             while len(journal(place.views)) < before + 20:
                 add(place.store, f"sku {added}", key=f"b{added}")
@@ -338,21 +332,22 @@ def test_a_run_that_is_killed_is_gone_on_with_by_the_next(tmp_path: Path) -> Non
         assert totals(place.views) == dict.fromkeys(numbered(range(added)), 1)
 
 
-def rebuild_for_ever(folder: Path, has_begun: Event) -> None:
-    with open_files(folder, apart=False) as place:
+def rebuild_for_ever(kind: str, folder: Path, has_begun: Event) -> None:
+    with open_place(kind, folder) as place:
         runner = runner_at(place)
         while True:
             runner.rebuild(progress=lambda _position, _head: has_begun.set())
 
 
-def test_readers_see_a_whole_view_whenever_a_rebuild_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_readers_see_a_whole_view_whenever_a_rebuild_is_killed(tmp_path: Path, kind: str) -> None:
     skus = numbered(range(1200))
-    with open_files(tmp_path, apart=False) as place:
+    with open_place(kind, tmp_path) as place:
         add(place.store, *skus)
         runner_at(place).catch_up()
         for reads in (1, 10, 50, 200):
             has_begun = SPAWN.Event()
-            process = SPAWN.Process(target=rebuild_for_ever, args=(tmp_path, has_begun))
+            process = SPAWN.Process(target=rebuild_for_ever, args=(kind, tmp_path, has_begun))
             process.start()
             assert has_begun.wait(60)
             for _ in range(reads):
@@ -376,26 +371,27 @@ def exit_at(sku: str) -> Callable[[str], object]:
     return lambda added: os._exit(3) if added == sku else None
 
 
-def rebuild_and_exit(folder: Path, sku: str) -> None:
-    with open_files(folder, apart=False) as place:
+def rebuild_and_exit(kind: str, folder: Path, sku: str) -> None:
+    with open_place(kind, folder) as place:
         runner_at(place, LoudJournal(exit_at(sku))).rebuild()
 
 
-def interrupt_rebuild(place: Place, folder: Path, sku: str) -> None:
-    process = SPAWN.Process(target=rebuild_and_exit, args=(folder, sku))
+def interrupt_rebuild(kind: str, place: Place, folder: Path, sku: str) -> None:
+    process = SPAWN.Process(target=rebuild_and_exit, args=(kind, folder, sku))
     process.start()
     process.join()
     assert process.exitcode == 3
     assert journal(place.views) == numbered(range(2100))
 
 
-def test_an_interrupted_rebuild_goes_on_where_it_was_or_begins_anew(tmp_path: Path) -> None:
-    with open_files(tmp_path, apart=False) as place:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_an_interrupted_rebuild_goes_on_where_it_was_or_begins_anew(tmp_path: Path, kind: str) -> None:
+    with open_place(kind, tmp_path) as place:
         skus = numbered(range(2100))
         add(place.store, *skus)
         runner_at(place, Journal()).catch_up()
 
-        interrupt_rebuild(place, tmp_path, "sku 2050")
+        interrupt_rebuild(kind, place, tmp_path, "sku 2050")
         seen: list[str] = []
         progress: list[tuple[int, int]] = []
         runner_at(place, LoudJournal(seen.append)).rebuild(
@@ -406,19 +402,20 @@ def test_an_interrupted_rebuild_goes_on_where_it_was_or_begins_anew(tmp_path: Pa
         assert journal(place.views) == upper(skus)
 
         runner_at(place, Journal()).rebuild()
-        interrupt_rebuild(place, tmp_path, "sku 2050")
+        interrupt_rebuild(kind, place, tmp_path, "sku 2050")
         seen.clear()
         runner_at(place, LoudJournal(seen.append)).rebuild()
         assert seen == skus
         assert journal(place.views) == upper(skus)
 
 
-def test_what_is_appended_before_a_rebuild_goes_on_is_in_the_view(tmp_path: Path) -> None:
-    with open_files(tmp_path, apart=False) as place:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_what_is_appended_before_a_rebuild_goes_on_is_in_the_view(tmp_path: Path, kind: str) -> None:
+    with open_place(kind, tmp_path) as place:
         skus = numbered(range(2100))
         add(place.store, *skus)
         runner_at(place, Journal()).catch_up()
-        interrupt_rebuild(place, tmp_path, "sku 1000")
+        interrupt_rebuild(kind, place, tmp_path, "sku 1000")
         add(place.store, "last")
 
         runner_at(place, LoudJournal()).rebuild(resume=True)
@@ -426,8 +423,9 @@ def test_what_is_appended_before_a_rebuild_goes_on_is_in_the_view(tmp_path: Path
         assert journal(place.views) == upper([*skus, "last"])
 
 
-def test_with_nothing_to_go_on_with_a_rebuild_begins(tmp_path: Path) -> None:
-    with open_files(tmp_path, apart=False) as place:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_with_nothing_to_go_on_with_a_rebuild_begins(tmp_path: Path, kind: str) -> None:
+    with open_place(kind, tmp_path) as place:
         add(place.store, "pen")
         runner_at(place, LoudJournal()).rebuild(resume=True)
         runner_at(place, LoudJournal()).rebuild(resume=True)

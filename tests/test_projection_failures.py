@@ -23,10 +23,9 @@ from esbank import (
     projects,
     upcaster,
 )
-from esbank.backends.memory import MemoryEventStore
-from esbank.backends.sqlite import SQLiteEventStore
 from esbank.store import ANY_VERSION, NewEvent, StreamId, Transaction
 from tests.basket import Added
+from tests.doubles import KINDS, open_store
 from tests.journal import PLACES, Journal, Place, Totals, add, fail_at, journal, numbered, open_place, totals
 
 STREAM = StreamId("Basket", "b1")
@@ -100,7 +99,7 @@ def test_the_other_projectors_go_on_to_the_end(place: Place) -> None:
 
 class SecondJournal(Journal):
     name = "SecondJournal"
-    tables: ClassVar[Mapping[str, str]] = {"second": "(x)"}
+    tables: ClassVar[Mapping[str, str]] = {"second": "(x TEXT)"}
     indexes: ClassVar[Mapping[str, str]] = {}
 
 
@@ -235,7 +234,7 @@ class WiderJournal(Journal):
     """The journal with another table, which somebody else has."""
 
     name = "Journal"
-    tables: ClassVar[Mapping[str, str]] = {**Journal.tables, "customers": "(x)"}
+    tables: ClassVar[Mapping[str, str]] = {**Journal.tables, "customers": "(x TEXT)"}
 
 
 def test_a_table_that_a_projector_came_to_declare_later_is_not_dropped(place: Place) -> None:
@@ -255,7 +254,7 @@ def test_a_table_of_another_projector_is_not_dropped(place: Place) -> None:
     run(place, Journal())
 
     class Thief(Projector):
-        tables: ClassVar[Mapping[str, str]] = {"journal": "(x)"}
+        tables: ClassVar[Mapping[str, str]] = {"journal": "(x TEXT)"}
 
         @projects(Added)
         def _ignored(self, envelope: EventEnvelope[Added], tx: Transaction) -> None: ...
@@ -332,14 +331,9 @@ def test_several_registries_are_refused_unless_one_is_named_for_all(place: Place
 # Inline.
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_when_an_inline_projector_fails_it_is_said_that_the_append_was_undone(kind: str, tmp_path: Path) -> None:
-    inline = [Journal(fail_at("ink"))]
-    with (
-        MemoryEventStore(inline=inline)
-        if kind == "memory"
-        else SQLiteEventStore(tmp_path / "events.db", durability="normal", inline=inline) as store
-    ):
+    with open_store(kind, tmp_path, inline=[Journal(fail_at("ink"))]) as store:
         with pytest.raises(ProjectionError) as failed:
             add(store, "pen", "ink")
 

@@ -14,14 +14,13 @@ import pytest
 from attrs import define, field
 
 from esbank import DefinitionError, ProjectionError, ProjectionRunner, Projector, ProjectorState, Retry
-from esbank.backends.sqlite import SQLiteEventStore
 from tests.doubles import open_store
 from tests.journal import Journal, Place, Totals, add, fail_at, journal, open_place, running, totals, until
 
 SPAWN: Final = get_context("spawn")
 
 
-@pytest.fixture(params=["sqlite", "memory and sqlite"])
+@pytest.fixture(params=["sqlite", "memory and sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     with open_place(request.param, tmp_path) as opened:
         yield opened
@@ -121,19 +120,20 @@ def test_a_stopped_projector_goes_on_when_it_is_told_to_though_something_is_appe
     assert journal(place.views)[:2] == ["ink", "sku 0"]
 
 
-def resume(folder: Path) -> None:
-    with SQLiteEventStore(folder / "events.db", durability="normal") as store:
+def resume(kind: str, folder: Path) -> None:
+    with open_store(kind, folder) as store:
         ProjectionRunner(store, [Journal()]).resume()
 
 
-def test_a_stopped_projector_goes_on_when_another_process_says_so(tmp_path: Path) -> None:
-    with open_store("sqlite", tmp_path) as store, ProcessPoolExecutor(1, mp_context=SPAWN) as other:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_stopped_projector_goes_on_when_another_process_says_so(tmp_path: Path, kind: str) -> None:
+    with open_store(kind, tmp_path) as store, ProcessPoolExecutor(1, mp_context=SPAWN) as other:
         runner = ProjectionRunner(store, [Journal(Faults({"ink": 1}))])
         add(store, "pen", "ink")
 
         with running(runner):
             until(lambda: state_of(runner) is ProjectorState.STOPPED)
-            other.submit(resume, tmp_path).result()
+            other.submit(resume, kind, tmp_path).result()
             until(lambda: state_of(runner) is ProjectorState.CURRENT)
 
         assert journal(store) == ["pen", "ink"]

@@ -38,6 +38,7 @@ from tests.journal import (
     Place,
     Totals,
     add,
+    as_written,
     fail_at,
     journal,
     nothing,
@@ -156,7 +157,7 @@ def test_what_threads_append_meanwhile_is_handled_once_and_in_order(place: Place
     skus = [f"sku {thread}/{number}" for thread in range(4) for number in range(25)]
     assert sorted(journal(place.views)) == sorted(skus)
     assert totals(place.views) == dict.fromkeys(skus, 1)
-    positions = place.views.query("SELECT position FROM journal ORDER BY rowid")
+    positions = place.views.query(f"SELECT position FROM journal ORDER BY {as_written(place.views)}")  # noqa: S608
     assert positions == sorted(positions)
 
 
@@ -323,17 +324,17 @@ def test_a_file_has_one_runner_by_whatever_path_it_was_opened(tmp_path: Path) ->
                 run_briefly(ProjectionRunner(same, [Journal()]))
 
 
-def run_until_the_end(folder: Path, started: Event) -> None:
+def run_until_the_end(kind: str, folder: Path, started: Event) -> None:
     """Run in a process of its own for as long as that is there."""
-    with SQLiteEventStore(folder / "events.db", durability="normal") as store:
+    with open_store(kind, folder) as store:
         ProjectionRunner(store, [Journal(lambda _: started.set()), Totals()]).run()
 
 
 @contextmanager
-def running_in_another_process(folder: Path) -> Iterator[BaseProcess]:
+def running_in_another_process(kind: str, folder: Path) -> Iterator[BaseProcess]:
     """Run in another process from the first event on."""
     started = SPAWN.Event()
-    process = SPAWN.Process(target=run_until_the_end, args=(folder, started))
+    process = SPAWN.Process(target=run_until_the_end, args=(kind, folder, started))
     process.start()
     try:
         assert started.wait(60)
@@ -344,9 +345,9 @@ def running_in_another_process(folder: Path) -> Iterator[BaseProcess]:
         process.close()
 
 
-def try_to_run(folder: Path) -> str:
+def try_to_run(kind: str, folder: Path) -> str:
     """Say whether one may run here."""
-    with SQLiteEventStore(folder / "events.db", durability="normal") as store:
+    with open_store(kind, folder) as store:
         try:
             run_briefly(ProjectionRunner(store, [Journal()]))
         except AlreadyRunning as error:
@@ -354,24 +355,26 @@ def try_to_run(folder: Path) -> str:
     return "runs"
 
 
-def test_a_run_in_another_process_is_refused_until_this_one_ends(tmp_path: Path) -> None:
-    with open_store("sqlite", tmp_path) as store, ProcessPoolExecutor(1, mp_context=SPAWN) as other:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_run_in_another_process_is_refused_until_this_one_ends(tmp_path: Path, kind: str) -> None:
+    with open_store(kind, tmp_path) as store, ProcessPoolExecutor(1, mp_context=SPAWN) as other:
         runner = ProjectionRunner(store, [Journal()])
 
         with running(runner):
             until(lambda: runner.status()[0].state is ProjectorState.CURRENT)
-            assert other.submit(try_to_run, tmp_path).result() == "Journal is running"
+            assert other.submit(try_to_run, kind, tmp_path).result() == "Journal is running"
 
-        assert other.submit(try_to_run, tmp_path).result() == "runs"
+        assert other.submit(try_to_run, kind, tmp_path).result() == "runs"
 
 
-def test_a_runner_in_another_process_is_waited_for_until_it_is_killed(tmp_path: Path) -> None:
-    with open_store("sqlite", tmp_path) as store:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_runner_in_another_process_is_waited_for_until_it_is_killed(tmp_path: Path, kind: str) -> None:
+    with open_store(kind, tmp_path) as store:
         add(store, "sku 0")
         runner = ProjectionRunner(store, [Journal(), Totals()])
 
-        with running_in_another_process(tmp_path) as process:
-            assert try_to_run(tmp_path) == "Journal is running"
+        with running_in_another_process(kind, tmp_path) as process:
+            assert try_to_run(kind, tmp_path) == "Journal is running"
             slowness: list[float] = []
             for number in range(1, 10):
                 position = append(store, f"sku {number}")
@@ -385,6 +388,7 @@ def test_a_runner_in_another_process_is_waited_for_until_it_is_killed(tmp_path: 
             process.kill()
             process.join()
 
+        until(lambda: try_to_run(kind, tmp_path) == "runs")  # once the server has noticed
         add(store, "sku 10")
         with running(runner):
             runner.wait_for(11, 20)
@@ -392,18 +396,18 @@ def test_a_runner_in_another_process_is_waited_for_until_it_is_killed(tmp_path: 
         assert totals(store) == dict.fromkeys(numbered(range(11)), 1)
 
 
-def fork_while_running(folder: Path) -> list[str]:
+def fork_while_running(kind: str, folder: Path) -> list[str]:
     """Fork, and say what may run: in the child during the run and after it, and here while the child is there."""
-    with SQLiteEventStore(folder / "events.db", durability="normal") as store:
+    with open_store(kind, folder) as store:
         told, tell = os.pipe()
         wait, go_on = os.pipe()
         with store.claim("Journal"):
             child = os.fork()
             if child == 0:
                 try:
-                    os.write(tell, f"child: {try_to_run(folder)}\n".encode())
+                    os.write(tell, f"child: {try_to_run(kind, folder)}\n".encode())
                     os.read(wait, 1)
-                    os.write(tell, f"child, when the parent has ended: {try_to_run(folder)}\n".encode())
+                    os.write(tell, f"child, when the parent has ended: {try_to_run(kind, folder)}\n".encode())
                     os.read(wait, 1)
                 finally:
                     os._exit(0)
@@ -411,18 +415,19 @@ def fork_while_running(folder: Path) -> list[str]:
             said = [os.read(told, 200).decode()]
             # The child has come and gone, and the claim is what it was.
             with ProcessPoolExecutor(1, mp_context=SPAWN) as other:
-                said.append(f"another: {other.submit(try_to_run, folder).result()}")
+                said.append(f"another: {other.submit(try_to_run, kind, folder).result()}")
         os.write(go_on, b"x")
         said.append(os.read(told, 200).decode())
-        said.append(f"parent: {try_to_run(folder)}")
+        said.append(f"parent: {try_to_run(kind, folder)}")
         os.write(go_on, b"x")
         os.waitpid(child, 0)
         return [line.strip() for line in said]
 
 
-def test_a_forked_child_has_no_part_in_what_its_parent_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_forked_child_has_no_part_in_what_its_parent_runs(tmp_path: Path, kind: str) -> None:
     with ProcessPoolExecutor(1, mp_context=SPAWN) as program:
-        assert program.submit(fork_while_running, tmp_path).result() == [
+        assert program.submit(fork_while_running, kind, tmp_path).result() == [
             "child: Journal is running",
             "another: Journal is running",
             "child, when the parent has ended: runs",

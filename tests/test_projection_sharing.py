@@ -14,7 +14,19 @@ from esbank import EventEnvelope, ProjectionError, ProjectionRunner, Projector, 
 from esbank.store import Transaction
 from tests.basket import Added
 from tests.doubles import WatchedStore
-from tests.journal import PLACES, Journal, Place, Totals, add, fail_at, journal, numbered, open_place, totals
+from tests.journal import (
+    PLACES,
+    Journal,
+    Place,
+    Totals,
+    add,
+    as_written,
+    fail_at,
+    journal,
+    numbered,
+    open_place,
+    totals,
+)
 
 
 @pytest.fixture(params=PLACES)
@@ -53,7 +65,7 @@ def watch(place: Place, *projectors: Projector) -> tuple[ProjectionRunner, Watch
 
 def assert_whole(place: Place, *tables: str, count: int) -> None:
     for table in tables:
-        rows = place.views.query(f"SELECT position FROM {table} ORDER BY rowid")  # noqa: S608
+        rows = place.views.query(f"SELECT position FROM {table} ORDER BY {as_written(place.views)}")  # noqa: S608
         assert rows == [(position,) for position in range(1, count + 1)]
 
 

@@ -6,7 +6,6 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -384,7 +383,7 @@ def test_others_write_while_the_world_is_told(place: Place) -> None:
             assert telling.wait(20)
             add(place.store, "ink")
             with place.views.view_transaction() as tx:
-                tx.execute("DELETE FROM journal WHERE 0")
+                tx.execute("DELETE FROM journal WHERE sku = 'ink'")
         finally:
             go_on.set()
         done.result()
@@ -592,20 +591,10 @@ def test_what_one_leaves_to_another_is_told_without_waiting_for_the_next_event(p
 # With an inline view.
 
 
-@contextmanager
-def open_inline(kind: str, folder: Path, projector: Projector) -> Iterator[Store]:
-    if kind == "memory":
-        with MemoryEventStore(inline=[projector]) as memory:
-            yield memory
-    else:
-        with SQLiteEventStore(folder / "events.db", durability="normal", inline=[projector]) as sqlite:
-            yield sqlite
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_runner_tells_what_is_in_an_inline_view(kind: str, tmp_path: Path) -> None:
     letters = Letters()
-    with open_inline(kind, tmp_path, letters) as store:
+    with open_store(kind, tmp_path, inline=[letters]) as store:
         add(store, "pen")
         assert letters.told == []
         runner = ProjectionRunner(store, [letters])
@@ -621,7 +610,7 @@ def test_a_runner_tells_what_is_in_an_inline_view(kind: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_inline_view_is_behind_until_the_world_was_told(kind: str, tmp_path: Path) -> None:
     letters = Letters()
-    with open_inline(kind, tmp_path, letters) as store:
+    with open_store(kind, tmp_path, inline=[letters]) as store:
         runner = ProjectionRunner(store, [letters])
         assert state_of(runner) is ProjectorState.CURRENT
         add(store, "pen", "ink")
@@ -637,7 +626,7 @@ def test_an_inline_view_is_behind_until_the_world_was_told(kind: str, tmp_path: 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_append_to_an_inline_view_does_not_make_a_failed_side_effect_forgotten(kind: str, tmp_path: Path) -> None:
     letters = Letters(fail_at("ink"))
-    with open_inline(kind, tmp_path, letters) as store:
+    with open_store(kind, tmp_path, inline=[letters]) as store:
         runner = ProjectionRunner(store, [letters])
         add(store, "pen", "ink")
         with pytest.raises(ProjectionError):

@@ -168,7 +168,7 @@ def test_to_skip_another_event_lets_nothing_go_on(place: Place) -> None:
     assert failed.value.position == 2
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "memory and sqlite"])
+@pytest.mark.parametrize("kind", ["sqlite", "memory and sqlite", "postgresql", "sqlite and postgresql"])
 def test_a_runner_that_has_nothing_else_to_do_goes_on(tmp_path: Path, kind: str) -> None:
     with open_place(kind, tmp_path) as place, ThreadPoolExecutor(1) as thread:
         add(place.store, "pen", "ink", "cup")
@@ -223,7 +223,7 @@ def test_what_is_skipped_while_it_is_tried_has_not_failed(place: Place) -> None:
     assert journal(place.views) == ["pen", "cup"]
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "memory and sqlite"])
+@pytest.mark.parametrize("kind", ["sqlite", "memory and sqlite", "postgresql", "sqlite and postgresql"])
 def test_a_runner_goes_on_when_the_event_is_skipped_while_it_tries_it(tmp_path: Path, kind: str) -> None:
     with open_place(kind, tmp_path) as place:
         add(place.store, "pen", "ink", "cup")

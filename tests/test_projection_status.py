@@ -27,7 +27,7 @@ from esbank.backends.sqlite import SQLiteEventStore
 from esbank.store import Transaction
 from tests.basket import Added
 from tests.doubles import Clock, open_store
-from tests.journal import PLACES, Journal, Place, Totals, add, fail_at, open_place
+from tests.journal import PLACES, Journal, Place, Totals, add, fail_at, names, open_place
 
 SPAWN: Final = get_context("spawn")
 
@@ -74,7 +74,7 @@ def test_a_projector_that_was_never_run_is_new(place: Place) -> None:
 def test_to_ask_makes_no_view(place: Place) -> None:
     status_of(place, Journal())
 
-    assert place.views.query("SELECT name FROM sqlite_master WHERE name LIKE 'journal%'") == []
+    assert names(place.views) == set()
 
 
 def test_a_projector_is_behind_until_it_has_caught_up(place: Place) -> None:

@@ -28,8 +28,20 @@ from esbank.backends.memory import MemoryEventStore
 from esbank.backends.sqlite import SQLiteEventStore
 from esbank.store import ANY_VERSION, StreamId, Transaction, ViewStore
 from tests.basket import Added
-from tests.doubles import WatchedStore, open_store
-from tests.journal import PLACES, Journal, Place, Totals, add, fail_at, journal, numbered, open_place, totals
+from tests.doubles import KINDS, WatchedStore, open_store
+from tests.journal import (
+    PLACES,
+    Journal,
+    Place,
+    Totals,
+    add,
+    as_written,
+    fail_at,
+    journal,
+    numbered,
+    open_place,
+    totals,
+)
 
 
 @pytest.fixture(params=PLACES)
@@ -290,7 +302,7 @@ def test_an_old_rebuild_adds_nothing_to_what_a_newer_one_has_begun(place: Place)
 # Inline.
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
@@ -312,12 +324,7 @@ def test_a_store_cannot_be_opened_with_an_inline_view_of_another_version(tmp_pat
 
 
 def test_an_append_with_an_inline_view_that_a_newer_version_has_rebuilt_is_refused(kind: str, tmp_path: Path) -> None:
-    store = (
-        MemoryEventStore(inline=[Journal()])
-        if kind == "memory"
-        else SQLiteEventStore(tmp_path / "events.db", durability="normal", inline=[Journal()])
-    )
-    with store:
+    with open_store(kind, tmp_path, inline=[Journal()]) as store:
         add(store, "pen")
         ProjectionRunner(store, [LoudJournal()]).rebuild()
 
@@ -462,7 +469,7 @@ def note(place: Place, text: str) -> None:
 
 
 def lines(place: Place) -> list[str]:
-    return [line for (line,) in place.views.query("SELECT line FROM lines ORDER BY rowid")]
+    return [line for (line,) in place.views.query(f"SELECT line FROM lines ORDER BY {as_written(place.views)}")]  # noqa: S608
 
 
 def test_a_projector_that_no_longer_follows_what_is_in_its_view_stays_where_it_is(place: Place) -> None:

@@ -388,7 +388,7 @@ def answer(baskets: Repository[Basket], version: int | None, question: Question)
         return None
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
 @given(
     policy=st.sampled_from([NoSnapshots(), EveryNEvents(1), EveryNEvents(3)]),
     steps=st.lists(STEPS, min_size=1, max_size=6),

@@ -34,7 +34,7 @@ from esbank import (
 from esbank.backends.sqlite import SQLiteEventStore
 from esbank.store import ANY_VERSION, EventStore, NewEvent, StreamId, Transaction
 from tests.doubles import KINDS, Store, WatchedSnapshotStore, WatchedStore, open_store
-from tests.journal import PLACES, Place, open_place
+from tests.journal import PLACES, Place, as_written, open_place
 
 STREAM = StreamId("Account", "a1")
 
@@ -545,11 +545,14 @@ def runner_at(place: Place, *projectors: Projector, registry: EventRegistry | No
 
 
 def payments(place: Place) -> list[tuple[object, ...]]:
-    return list(place.views.query("SELECT amount, currency, channel FROM payments ORDER BY rowid"))
+    return list(place.views.query(f"SELECT amount, currency, channel FROM payments ORDER BY {as_written(place.views)}"))  # noqa: S608
 
 
 def spendings(place: Place) -> list[object]:
-    return [amount for (amount,) in place.views.query("SELECT amount FROM spendings ORDER BY rowid")]
+    return [
+        amount
+        for (amount,) in place.views.query(f"SELECT amount FROM spendings ORDER BY {as_written(place.views)}")  # noqa: S608
+    ]
 
 
 ALL_PAYMENTS = [

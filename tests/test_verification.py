@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import struct
 from collections.abc import Callable
@@ -14,12 +15,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from doubles import KINDS, Clock, PlainStore, Store, WatchedStore, open_store
+from doubles import KINDS, SERVER, Clock, PlainStore, Store, WatchedStore, open_store, schema_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import esbank
 from esbank.backends.memory import MemoryEventStore
+from esbank.backends.postgres import PostgresEventStore
 from esbank.backends.sqlite import SQLiteEventStore
 from esbank.bank import Bank
 from esbank.errors import NoDigests, StorageError
@@ -148,6 +150,7 @@ class TestWhatWasWritten:
         make: dict[str, Callable[[], Store]] = {
             "memory": lambda: MemoryEventStore(digests=False),
             "sqlite": lambda: SQLiteEventStore(tmp_path / "events.db", digests=False),
+            "postgresql": lambda: PostgresEventStore(os.environ[SERVER], schema=schema_of(tmp_path), digests=False),
         }
         with make[kind]() as store:
             assert verify(store).ok  # there is nothing that could be wrong

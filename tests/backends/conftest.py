@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import Process, Run, Start, start_program
+from processes import SQLITE_PROGRAMS, Process, Run, Start, start_program
 
 from esbank.backends.sqlite import SQLiteEventStore
 
@@ -24,12 +24,18 @@ def store(path: Path) -> Iterator[SQLiteEventStore]:
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
+def programs() -> Path:
+    """Name the file that the programs are in; a module of tests may name another one."""
+    return SQLITE_PROGRAMS
+
+
+@pytest.fixture
+def start(programs: Path) -> Iterator[Start]:
     """Start one of the programs; whatever still runs after the test is killed."""
     started: list[Process] = []
 
     def start(name: str, *arguments: object) -> Process:
-        process = start_program(name, *arguments)
+        process = start_program(programs, name, *arguments)
         started.append(process)
         return process
 

@@ -6,16 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-PROGRAMS = Path(__file__).parent / "sqlite_programs.py"
+SQLITE_PROGRAMS = Path(__file__).parent / "sqlite_programs.py"
+POSTGRES_PROGRAMS = Path(__file__).parent / "postgres_programs.py"
 
 Process = subprocess.Popen[str]
 Start = Callable[..., Process]
 Run = Callable[..., Any]
 
 
-def start_program(name: str, *arguments: object) -> Process:
-    """Start one of the programs; it can be talked to."""
-    command = [sys.executable, "-W", "error", str(PROGRAMS), name, *map(str, arguments)]
+def start_program(programs: Path, name: str, *arguments: object) -> Process:
+    """Start one of the programs of a file; it can be talked to."""
+    command = [sys.executable, "-W", "error", str(programs), name, *map(str, arguments)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 

@@ -6,13 +6,16 @@ import subprocess
 import time
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import urlencode
 
+import psycopg
 import pytest
 
 from conftest import Run, command
 from esbank import EsbankError, NoSnapshots, Repository
+from esbank.backends.postgres import PostgresEventStore
 from esbank.backends.sqlite import SQLiteEventStore
-from esbank.bank import BankAccount
+from esbank.bank import AccountDetailsQuery, BankAccount
 
 HEADER = "transaction_id,account_id,date,kind,amount,balance_after\n"
 
@@ -73,6 +76,27 @@ def test_an_import_that_is_killed_goes_on_without_a_duplicate(
     assert done.returncode == 0, done.stderr
     assert events_in(database) == 4_000 + len(balances)
     assert replayed_balances(database) == balances
+
+
+def test_an_import_into_postgresql_that_is_killed_goes_on_without_a_duplicate(
+    run: Run, some_transactions: Path, dsn: str
+) -> None:
+    url = f"postgresql:///?{urlencode(psycopg.conninfo.conninfo_to_dict(dsn))}"
+    balances = last_balances(some_transactions)
+    process = subprocess.Popen(command("import_transactions.py", some_transactions, url))
+    with PostgresEventStore(url) as store:
+        assert store.wait(after=1_000, timeout=60)
+        process.kill()
+        process.wait()
+
+        done = run("import_transactions.py", some_transactions, url)
+
+        assert done.returncode == 0, done.stderr
+        assert "4,000 rows, every balance as the bank has it" in done.stdout
+        assert store.count() == 4_000 + len(balances)
+        accounts = Repository(store, BankAccount, snapshots=NoSnapshots(), cache=0)
+        assert {key: accounts.load(key).state.balance for key in balances} == balances
+        assert {row.account_id: row.balance for row in AccountDetailsQuery(store).all()} == balances
 
 
 def wait_for_events(database: Path, count: int) -> None:

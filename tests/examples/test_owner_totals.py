@@ -8,13 +8,16 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, date, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeAlias
+from urllib.parse import urlencode
 
+import psycopg
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -23,8 +26,17 @@ sys.path.insert(0, str(EXAMPLES))
 import owner_totals as example  # noqa: E402
 
 from conftest import Run  # noqa: E402
-from esbank import EventCodec, EventRegistry, NoSnapshots, ProjectionRunner, Repository  # noqa: E402
+from esbank import (  # noqa: E402
+    AlreadyRunning,
+    EventCodec,
+    EventRegistry,
+    NoSnapshots,
+    ProjectionRunner,
+    Projector,
+    Repository,
+)
 from esbank.backends.memory import MemoryEventStore  # noqa: E402
+from esbank.backends.postgres import PostgresEventStore  # noqa: E402
 from esbank.backends.sqlite import SQLiteEventStore  # noqa: E402
 from esbank.bank import (  # noqa: E402
     AccountClosed,
@@ -50,9 +62,37 @@ PROCESSES = 4
 TIMES = 60
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MemoryEventStore | SQLiteEventStore]:
-    with MemoryEventStore() if request.param == "memory" else SQLiteEventStore(tmp_path / "bank.db") as opened:
+Shared: TypeAlias = SQLiteEventStore | PostgresEventStore
+Store: TypeAlias = MemoryEventStore | Shared
+
+
+def open_at(where: str, inline: Sequence[Projector] = ()) -> Shared:
+    """Open the store at a path or a URL, in any process."""
+    if where.startswith("postgresql:"):
+        dsn, schema = where.split("&esbank_schema=")
+        return PostgresEventStore(dsn, schema=schema, inline=inline)
+    return SQLiteEventStore(where, inline=inline)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Name a store as the commands do."""
+    if request.param == "sqlite":
+        return str(tmp_path / "bank.db")
+    told = psycopg.conninfo.conninfo_to_dict(request.getfixturevalue("server_dsn"))
+    return f"postgresql:///?{urlencode(told)}&esbank_schema={request.getfixturevalue('schema')}"
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "memory":
+        opened: Store = MemoryEventStore()
+    elif request.param == "sqlite":
+        opened = SQLiteEventStore(tmp_path / "bank.db")
+    else:
+        dsn, schema = request.getfixturevalue("server_dsn"), request.getfixturevalue("schema")
+        opened = PostgresEventStore(dsn, schema=schema)
+    with opened:
         yield opened
 
 
@@ -177,7 +217,7 @@ def test_the_example_fails_when_a_view_is_wrong(tmp_path: Path) -> None:
 # The projectors.
 
 
-def test_one_owner_has_all_of_his_accounts_in_each_currency(store: MemoryEventStore | SQLiteEventStore) -> None:
+def test_one_owner_has_all_of_his_accounts_in_each_currency(store: Store) -> None:
     bank = Bank(store)
     bank.open_account("acc-001", "Alice", initial_balance=Decimal("0.10"))
     bank.open_account("acc-002", "Alice", initial_balance=Decimal("0.20"))
@@ -197,7 +237,7 @@ def test_one_owner_has_all_of_his_accounts_in_each_currency(store: MemoryEventSt
 
 
 def test_a_day_has_what_happened_on_it_whenever_it_was_recorded_or_corrected(
-    store: MemoryEventStore | SQLiteEventStore,
+    store: Store,
 ) -> None:
     bank = Bank(store)
     bank.open_account("acc-001", "Alice", initial_balance=100, metadata=example.on(DAYS[0]))
@@ -220,7 +260,7 @@ def test_a_day_has_what_happened_on_it_whenever_it_was_recorded_or_corrected(
 
 @pytest.mark.parametrize("page_by_page", [True, False], ids=["step by step", "at once"])
 def test_the_views_are_what_a_fold_of_the_log_gives(
-    store: MemoryEventStore | SQLiteEventStore,
+    store: Store,
     page_by_page: bool,  # noqa: FBT001
 ) -> None:
     runner = make_runner(store)
@@ -236,51 +276,77 @@ def test_the_views_are_what_a_fold_of_the_log_gives(
     assert views_of(store) == fold(store)
 
 
-def test_inline_the_views_are_the_same_at_any_moment(tmp_path: Path) -> None:
-    inline = [projector() for projector in example.PROJECTORS]
-    with SQLiteEventStore(tmp_path / "bank.db", inline=inline) as store:
+def test_inline_the_views_are_the_same_at_any_moment(where: str) -> None:
+    with open_at(where, inline()) as store:
         open_accounts(store)
         for seed in range(3):
             use_accounts(store, seed)
             assert views_of(store) == fold(store)
 
 
+def inline() -> list[Projector]:
+    return [projector() for projector in example.PROJECTORS]
+
+
 # Everything at once.
 
 
-def project(command: str, path: Path) -> subprocess.Popen[str]:
-    arguments = [sys.executable, "-W", "error", "-m", "esbank", "projections", command, str(path)]
+def in_processes(stack: ExitStack, where: str, how: str) -> list[subprocess.Popen[bytes]]:
+    """Use the accounts in processes of their own."""
+    program = [sys.executable, "-W", "error", __file__, where, how]
+    return [
+        stack.enter_context(subprocess.Popen([*program, str(number)], stdout=subprocess.PIPE))
+        for number in range(PROCESSES)
+    ]
+
+
+def what_was_done(
+    threads: Iterable[Future[Counter[str]]], processes: Iterable[subprocess.Popen[bytes]]
+) -> Counter[str]:
+    """Wait for all, and count what they have done."""
+    done = sum((one.result() for one in threads), Counter[str]())
+    for process in processes:
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0
+        done += Counter(json.loads(output))
+    done["AccountOpened"] = len(ACCOUNTS)
+    return done
+
+
+def test_inline_no_update_is_lost_whoever_appends(where: str) -> None:
+    with ExitStack() as stack:
+        store = stack.enter_context(open_at(where, inline()))
+        open_accounts(store)
+        threads = stack.enter_context(ThreadPoolExecutor(THREADS))
+        processes = in_processes(stack, where, "inline")
+        appending = [threads.submit(use_accounts, store, 100 + number) for number in range(THREADS)]
+
+        done = what_was_done(appending, processes)
+
+        assert Counter(event.type for event in store.read_all()) == done
+        assert views_of(store) == fold(store)
+
+
+def project(command: str, where: str) -> subprocess.Popen[str]:
+    arguments = [sys.executable, "-W", "error", "-m", "esbank", "projections", command, where]
     return subprocess.Popen([*arguments, "owner_totals:PROJECTORS"], cwd=EXAMPLES, stdout=subprocess.PIPE, text=True)
 
 
-def test_no_update_is_lost_while_runners_are_killed_and_views_rebuilt(tmp_path: Path) -> None:
-    path = tmp_path / "bank.db"
+def test_no_update_is_lost_while_runners_are_killed_and_views_rebuilt(where: str) -> None:
     with ExitStack() as stack:
-        store = stack.enter_context(SQLiteEventStore(path))
+        store = stack.enter_context(open_at(where))
         open_accounts(store)
         threads = stack.enter_context(ThreadPoolExecutor(THREADS))
-        processes = [
-            stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-W", "error", __file__, str(path), str(number)], stdout=subprocess.PIPE
-                )
-            )
-            for number in range(PROCESSES)
-        ]
+        processes = in_processes(stack, where, "plain")
         appending = [threads.submit(use_accounts, store, 100 + number) for number in range(THREADS)]
 
         kills, rebuilds = disturb(
-            path, is_over=lambda: all(one.done() for one in appending) and all(one.poll() == 0 for one in processes)
+            where, is_over=lambda: all(one.done() for one in appending) and all(one.poll() == 0 for one in processes)
         )
 
-        done = sum((one.result() for one in appending), Counter[str]())
-        for process in processes:
-            output, _ = process.communicate(timeout=60)
-            assert process.returncode == 0
-            done += Counter(json.loads(output))
+        done = what_was_done(appending, processes)
         assert kills >= 2
         assert rebuilds >= 1
-        done["AccountOpened"] = len(ACCOUNTS)
         assert Counter(event.type for event in store.read_all()) == done
 
         runner = make_runner(store)
@@ -297,18 +363,33 @@ def loaded_balance(store: EventStore, account_id: str) -> Decimal:
     return Repository(store, BankAccount, snapshots=NoSnapshots(), cache=0).load(account_id).state.balance
 
 
-def disturb(path: Path, is_over: Callable[[], bool]) -> tuple[int, int]:
+def wait_until_free(where: str) -> None:
+    """Wait until the server has noticed that a runner is gone."""
+    deadline = time.monotonic() + 20
+    with open_at(where) as store:
+        for name in (projector.name for projector in example.PROJECTORS):
+            while True:
+                try:
+                    with store.claim(name):
+                        break
+                except AlreadyRunning:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+
+
+def disturb(where: str, is_over: Callable[[], bool]) -> tuple[int, int]:
     """Start runners and kill them, and rebuild beside them, until it is over; return how often each was done."""
     kills = rebuilds = 0
     chance = random.Random(1)  # noqa: S311 - not for secrets
     deadline = time.monotonic() + 240
     while not (is_over() and kills >= 2 and rebuilds >= 1):
         assert time.monotonic() < deadline, "they do not get on"
-        runner = project("run", path)
+        wait_until_free(where)
+        runner = project("run", where)
         assert runner.stdout is not None
         assert runner.stdout.readline() == "Running. Stop with Ctrl-C.\n"
         time.sleep(chance.uniform(0.05, 0.4))
-        with SQLiteEventStore(path) as store:
+        with open_at(where) as store:
             make_runner(store).rebuild(*chance.choice([(), ("bank.OwnerTotals",), ("bank.DayTotals",)]))
             rebuilds += 1
         time.sleep(chance.uniform(0, 0.2))
@@ -322,8 +403,9 @@ def disturb(path: Path, is_over: Callable[[], bool]) -> tuple[int, int]:
 
 def main() -> None:
     """Use the accounts in a process of its own."""
-    with SQLiteEventStore(sys.argv[1]) as store:
-        sys.stdout.write(json.dumps(use_accounts(store, seed=int(sys.argv[2]))))
+    where, how, seed = sys.argv[1:]
+    with open_at(where, inline() if how == "inline" else ()) as store:
+        sys.stdout.write(json.dumps(use_accounts(store, seed=int(seed))))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, Literal, TypeAlias
@@ -61,6 +62,7 @@ class Connection:
         self.raw = raw
         self._cursor: psycopg.RawCursor[TupleRow] = psycopg.RawCursor(raw, row_factory=tuple_row)
         register(self._cursor)
+        self._owner = os.getpid()
         self._in_transaction = False
         self._is_unconfirmed = False
         raw.add_notice_handler(self._notice)
@@ -74,6 +76,15 @@ class Connection:
         return kept
 
     @property
+    def is_mine(self) -> bool:
+        """Whether this process has opened it, and not one from which it was forked."""
+        return os.getpid() == self._owner
+
+    def _check_owner(self) -> None:
+        if not self.is_mine:
+            raise StorageError(self.name, "the process was forked inside a transaction; only the parent can go on")
+
+    @property
     def is_lost(self) -> bool:
         """Whether the server is gone, or has closed the connection."""
         return self.raw.closed
@@ -83,10 +94,18 @@ class Connection:
         """Whether a transaction was begun, and neither committed nor rolled back."""
         return self._in_transaction
 
-    def rows(self, sql: str, parameters: Sequence[object] | None = None, *, binary: bool | None = None) -> Rows:
+    def rows(
+        self,
+        sql: str,
+        parameters: Sequence[object] | None = None,
+        *,
+        binary: bool | None = None,
+        prepare: bool | None = None,
+    ) -> Rows:
         """Execute one statement with ``$1``, ``$2`` … parameters, and return all of its rows."""
+        self._check_owner()
         try:
-            cursor = self._cursor.execute(sql.encode(), parameters, binary=binary)
+            cursor = self._cursor.execute(sql.encode(), parameters, binary=binary, prepare=prepare)
             result = cursor.pgresult
             return cursor.fetchall() if result is not None and result.status == ExecStatus.TUPLES_OK else []
         except _ERRORS as error:
@@ -98,6 +117,7 @@ class Connection:
 
     def many(self, sql: str, parameters: Iterable[Sequence[object]]) -> None:
         """Execute one statement for each set of parameters."""
+        self._check_owner()
         try:
             self._cursor.executemany(sql.encode(), parameters)
         except _ERRORS as error:
@@ -105,6 +125,7 @@ class Connection:
 
     def script(self, sql: str) -> None:
         """Execute several statements, without parameters."""
+        self._check_owner()
         try:
             self._cursor.execute(sql.encode())
         except _ERRORS as error:
@@ -165,7 +186,7 @@ class Connection:
 
     def rollback(self) -> None:
         """Undo what the open transaction did, if one is open and can be reached."""
-        if self._in_transaction:
+        if self._in_transaction and self.is_mine:
             self._in_transaction = False
             with suppress(StoreUnavailable):
                 if not self.is_lost:
@@ -291,11 +312,13 @@ class PostgresStoreTransaction(PostgresTransaction):
         return self.pending.add(stream, events, expected_version)
 
 
-def execute(connection: Connection, sql: str, parameters: Mapping[str, SqlValue]) -> Rows:
+def execute(
+    connection: Connection, sql: str, parameters: Mapping[str, SqlValue], *, prepare: bool | None = None
+) -> Rows:
     """Execute one statement with ``:name`` parameters that leaves transactions alone."""
     check_statement(sql)
     numbered, names = number_parameters(sql)
-    return connection.rows(numbered, _values(connection, names, parameters) or None)
+    return connection.rows(numbered, _values(connection, names, parameters) or None, prepare=prepare)
 
 
 def _values(connection: Connection, names: Sequence[str], parameters: Mapping[str, SqlValue]) -> Sequence[SqlValue]:

@@ -110,14 +110,18 @@ class Database:
         except psycopg.Error as error:
             raise self._not_connected(error, pool) from error
         autocommit = raw.autocommit
+        connection = Connection.of(raw, self.name)
         try:
             if not autocommit:
                 raw.autocommit = True
-            yield Connection.of(raw, self.name)
+            yield connection
         finally:
-            if not autocommit and raw.pgconn.transaction_status == TransactionStatus.IDLE:
-                raw.autocommit = False
-            pool.putconn(raw)
+            if connection.is_mine:
+                if not autocommit and raw.pgconn.transaction_status == TransactionStatus.IDLE:
+                    raw.autocommit = False
+                pool.putconn(raw)
+            else:
+                _inherited.append(connection)
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
         """Execute one statement that only reads; once more when the connection turns out to be lost."""
@@ -142,7 +146,8 @@ class Database:
 
         def read(connection: Connection) -> Rows:
             with connection.transaction(f"SET TRANSACTION READ ONLY; {self._look_here_first}"):
-                return execute(connection, sql, parameters)
+                # A rebuild may give a table another shape, which a statement that the server has prepared would refuse.
+                return execute(connection, sql, parameters, prepare=False)
 
         return self.repeat_when_lost(read)
 
@@ -182,8 +187,14 @@ class Database:
             with self.connection() as connection:
                 yield connection
         else:
-            with self._connect(self._dsn) as raw:
-                yield Connection(raw, self.name)
+            connection = Connection(self._connect(self._dsn), self.name)
+            try:
+                yield connection
+            finally:
+                if connection.is_mine:
+                    connection.raw.close()
+                else:
+                    _inherited.append(connection)  # to close it here would end the parent's session
 
     def check_open(self) -> None:
         """Raise ``StoreClosed`` once `close` was called."""

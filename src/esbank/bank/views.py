@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any, ClassVar, Final
 
 from attrs import frozen
@@ -198,7 +199,8 @@ class AccountDetailsQuery:
 
     def all(self) -> Iterator[AccountRow]:
         """List all accounts, ordered by id."""
-        return map(_account, self._views.query(f"{_ACCOUNT} ORDER BY account_id"))
+        # Not ordered by SQL, because each database has an order of its own for text.
+        return map(_account, sorted(self._views.query(_ACCOUNT), key=itemgetter(0)))
 
 
 def _account(row: tuple[Any, ...]) -> AccountRow:

@@ -24,7 +24,7 @@ def describe(error: BaseException | None) -> str:
         text = f"{type(error).__name__}: {error}"
     except Exception:  # noqa: BLE001 - it is somebody's __str__
         text = type(error).__name__
-    return text[:_LONGEST].encode(errors="backslashreplace").decode()
+    return text[:_LONGEST].replace("\0", "\\x00").encode(errors="backslashreplace").decode()
 
 
 def raise_first(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from esbank.codec import EventCodec
-from esbank.errors import CheckpointError, DefinitionError, ProjectionError, StorageError
+from esbank.errors import CheckpointError, DefinitionError, ProjectionError, StorageError, StoreUnavailable
 from esbank.events import EventEnvelope
 from esbank.projection._views import Checkpoint, View, prepare
 from esbank.store import EventStore, StoredEvent, StreamId, Transaction, ViewStore
@@ -165,7 +165,10 @@ class Follower:
             for at in page.events:
                 if takes(at) and (not skipped or (at.position, at.event_id) not in skipped):
                     project(envelope(at), bound)
+                    bound.check()
                     names.add(at.type)
+        except StoreUnavailable:
+            raise  # it says nothing about the event
         except Exception as error:
             raise self.failed_at(at) from error
         known: list[str] = json.loads(checkpoint.event_names)

@@ -12,7 +12,7 @@ from esbank.codec import EventRegistry
 from esbank.errors import DefinitionError
 from esbank.events import EventEnvelope
 from esbank.projection._inline import InlineView
-from esbank.projection._views import check_identifier
+from esbank.projection._views import check_identifiers
 from esbank.store import AppendTransaction, StoredEvent, Transaction
 
 __all__ = ["Projector", "Retry", "projects", "side_effects"]
@@ -98,7 +98,8 @@ class Projector:
             @projects(Deposited, Withdrawn)
             def _moved(self, envelope: EventEnvelope[Deposited | Withdrawn], tx: Transaction) -> None:
                 tx.execute(
-                    "REPLACE INTO {balances} VALUES (:account, :balance)",
+                    "INSERT INTO {balances} VALUES (:account, :balance)"
+                    " ON CONFLICT (account) DO UPDATE SET balance = excluded.balance",
                     {"account": envelope.stream.key, "balance": str(envelope.event.balance_after)},
                 )
 
@@ -106,6 +107,7 @@ class Projector:
     - `version` is to be raised when its methods, corrected, make another view of the same events: the view is then
       known to be out of date until it is rebuilt. So is one whose tables are declared otherwise than they were made.
     - `categories` are the categories of the streams it follows, by default all.
+    - A table may refer to another one of its projector: ``REFERENCES {name}``, with the braces here as well.
     - `indexes` maps the name of an index to what it is on: ``{"balances_by_balance": "{balances} (balance)"}``.
     - `retry` says how often a runner tries an event that fails before it stops there, by default never.
     - `registry` names the events, with their upcasters; by default the classes that the methods are marked with.
@@ -138,8 +140,7 @@ class Projector:
             raise DefinitionError(f"{cls.__name__}: version is an int from 1, not {cls.version!r}")
         if cls.retry is not None and not isinstance(cls.retry, Retry):
             raise DefinitionError(f"{cls.__name__}: retry is a Retry(…), not {cls.retry!r}")
-        for name in (*cls.tables, *cls.indexes):
-            check_identifier(cls.__name__, name)
+        check_identifiers(cls.__name__, [*cls.tables, *cls.indexes])
         cls._methods = methods_by_class(cls, _PROJECTS)
         cls._effects = methods_by_class(cls, _SIDE_EFFECTS)
 

@@ -55,6 +55,7 @@ def _begin(views: ViewStore, follower: Follower, *, resume: bool) -> Checkpoint:
     # Begun first, so that nothing but a table of this projector is ever dropped.
     with views.view_transaction() as tx:
         live = follower.open(tx, follower.view)
+        follower.view.check_replaceable(tx)
     if live.version == follower.view.version:
         follower.check_names(live)
     shadow = follower.shadow

@@ -316,16 +316,18 @@ def _registry_of(projectors: Sequence[Projector]) -> EventRegistry:
 
 
 def _check_projectors(projectors: Sequence[Projector]) -> None:
-    taken: dict[str, str] = {}
+    taken: dict[tuple[str, str], str] = {}
     for projector in projectors:
         if not isinstance(projector, Projector):
             raise TypeError(f"a runner takes projectors, objects of their classes, not {projector!r}")
-        for name in dict.fromkeys((projector.name, *projector.tables)):
-            if name in taken:
+        names = {("projector", projector.name): projector.name}
+        names |= {("table or index", name.lower()): name for name in (*projector.tables, *projector.indexes)}
+        for key, name in names.items():
+            if key in taken:
                 raise DefinitionError(
-                    f"{type(projector).__name__} and {taken[name]} share the name {name!r}; give each its own"
+                    f"{type(projector).__name__} and {taken[key]} share the name {name!r}; give each its own"
                 )
-        taken |= dict.fromkeys({projector.name, *projector.tables}, type(projector).__name__)
+        taken |= dict.fromkeys(names, type(projector).__name__)
     for projector in projectors:
         if not projector.event_classes():
             raise DefinitionError(f"{projector.name} takes no events: mark a method of it with @projects(SomeEvent)")

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from attrs import define
 
-from esbank.errors import AlreadyRunning, CheckpointError, ProjectionError
+from esbank.errors import AlreadyRunning, CheckpointError, ProjectionError, StoreUnavailable, UnknownOutcome
 from esbank.projection._failures import Failed, raise_first
 from esbank.projection._follower import Follower
 from esbank.projection._projector import Projector
@@ -21,6 +21,7 @@ __all__ = ["run_until"]
 _log: Final = logging.getLogger("esbank.projection")
 _BREATH: Final = 0.1
 _LONGEST_REST: Final = 1.0
+_LONGEST_OUTAGE_REST: Final = 5.0
 
 CatchUp: TypeAlias = Callable[[Iterable[Follower], threading.Event], Mapping[Follower, Failed]]
 SaveFailure: TypeAlias = Callable[[Follower, ProjectionError, bool], None]
@@ -37,27 +38,49 @@ def run_until(
 ) -> None:
     """Keep followers at the end of the log; one that fails is tried again as its projector says, and then left alone.
 
-    Raises ``CheckpointError`` when a view does not belong to the store or is out of date.
+    While a database cannot be reached, all of them wait until it can. Raises ``CheckpointError`` when a view does not
+    belong to the store or is out of date.
     """
     attempts = {follower: _Attempts() for follower in followers}
+    unavailable = 0
     while not stop.is_set():
-        head = store.head()
-        _revive(views, attempts)
-        now = time.monotonic()
-        due = [follower for follower, attempt in attempts.items() if attempt.due_at <= now]
-        failures = catch_up(due, stop)
-        for follower in due:
-            error = failures.get(follower)
-            if error is None:
-                attempts[follower].succeed()
-            elif isinstance(error, ProjectionError):
-                has_stopped = attempts[follower].fail(follower.projector, error.position)
-                save_failure(follower, error, has_stopped)
-                _tell(store, follower, error, has_stopped=has_stopped)
-            elif isinstance(error, AlreadyRunning):
-                attempts[follower].due_at = now + _BREATH  # to see that nothing was left untold
-        raise_first(due, failures, CheckpointError)
-        _rest(store, attempts, head, stop)
+        try:
+            _go_round(stop, store, views, attempts, catch_up=catch_up, save_failure=save_failure)
+            unavailable = 0
+        except (StoreUnavailable, UnknownOutcome) as error:
+            # A view and its checkpoint were committed together or not at all, so going on repeats nothing.
+            unavailable += 1
+            _log.warning("projectors wait for the database: %s", error)
+            stop.wait(min(_BREATH * 2**unavailable, _LONGEST_OUTAGE_REST))
+
+
+def _go_round(
+    stop: threading.Event,
+    store: EventStore,
+    views: ViewStore,
+    attempts: Mapping[Follower, _Attempts],
+    *,
+    catch_up: CatchUp,
+    save_failure: SaveFailure,
+) -> None:
+    """Let all followers that are due catch up once, and rest."""
+    head = store.head()
+    _revive(views, attempts)
+    now = time.monotonic()
+    due = [follower for follower, attempt in attempts.items() if attempt.due_at <= now]
+    failures = catch_up(due, stop)
+    for follower in due:
+        error = failures.get(follower)
+        if error is None:
+            attempts[follower].succeed()
+        elif isinstance(error, ProjectionError):
+            has_stopped = attempts[follower].fail(follower.projector, error.position)
+            save_failure(follower, error, has_stopped)
+            _tell(store, follower, error, has_stopped=has_stopped)
+        elif isinstance(error, AlreadyRunning):
+            attempts[follower].due_at = now + _BREATH  # to see that nothing was left untold
+    raise_first(due, failures, CheckpointError)
+    _rest(store, attempts, head, stop)
 
 
 @define

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 from uuid import UUID
 
-from attrs import Factory, define, evolve, field, frozen
+from attrs import Factory, evolve, field, frozen
 
-from esbank.errors import DefinitionError
+from esbank.errors import CheckpointError, DefinitionError
+from esbank.projection._binding import BoundTransaction
+from esbank.projection._swap import SHADOW, are_alike, drop_tables, refill_tables, rename_tables, views_on
 from esbank.store import Rows, SqlValue, StoredEvent, Transaction
 
-__all__ = ["Checkpoint", "Failure", "View", "check_identifier", "prepare"]
+__all__ = ["Checkpoint", "Failure", "View", "check_identifiers", "prepare"]
 
 Read: TypeAlias = Callable[[str, Mapping[str, SqlValue]], Rows]
 """Executes SQL that reads: that of a transaction, or of a view store."""
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_NAMED_TABLE: Final = re.compile(r"\b(?:INTO|FROM|UPDATE|JOIN)\s+\"?([A-Za-z_][A-Za-z0-9_]*)", re.IGNORECASE)
-_TEXT: Final = re.compile(r"'(?:[^']|'')*'")
-_SHADOW: Final = "__rebuild"
-_RESERVED: Final = ("esbank_", "sqlite_")
-_MOST_KNOWN: Final = 256
+_RESERVED: Final = ("esbank_", "sqlite_", "pg_")
+_LONGEST: Final = 63 - len(SHADOW)  # PostgreSQL cuts what is longer than 63
 
 # What came after the first release of a table, to be added to one that was made before.
 _LATER_COLUMNS: Final = {
@@ -66,27 +64,47 @@ _CREATE_SKIPPED: Final = """
 """
 
 
+_COLUMNS: Final = {
+    "sqlite": "SELECT name FROM pragma_table_info('{table}')",
+    "postgresql": """
+        SELECT attname::text FROM pg_attribute
+        WHERE attrelid = to_regclass(quote_ident(current_schema()) || '.{table}') AND attnum > 0 AND NOT attisdropped
+    """,
+}
+
+
 def prepare(tx: Transaction) -> None:
-    """Make the tables that all projectors share, or bring them up to date."""
-    tx.execute(_CREATE_CHECKPOINTS)
-    tx.execute(_CREATE_SKIPPED)
-    if tx.dialect == "sqlite":
-        known = {name for (name,) in tx.execute("SELECT name FROM pragma_table_info('esbank_checkpoints')")}
+    """Make the tables that all projectors share, or bring them up to date; it takes no rights where they are."""
+    known = _columns(tx, "esbank_checkpoints")
+    if not known:
+        tx.execute(_CREATE_CHECKPOINTS)
+    else:
         for name, type_ in _LATER_COLUMNS.items():
             if name not in known:
                 tx.execute(f"ALTER TABLE esbank_checkpoints ADD COLUMN {name} {type_}")
         if "effects_position" not in known:
             # There were no side effects, so nobody waits to be told of the past.
             tx.execute("UPDATE esbank_checkpoints SET effects_position = position")
+    if not _columns(tx, "esbank_skipped_events"):
+        tx.execute(_CREATE_SKIPPED)
 
 
-def check_identifier(owner: str, name: str) -> None:
-    """Refuse a table's or an index's name that is not a plain one, or that esbank or SQLite keep for themselves."""
-    if not _IDENTIFIER.fullmatch(name) or name.lower().startswith(_RESERVED) or name.endswith(_SHADOW):
-        raise DefinitionError(
-            f"{owner}: {name!r} cannot name a table or an index; take letters, digits and '_', "
-            f"neither esbank_… nor sqlite_… nor …{_SHADOW}"
-        )
+def _columns(tx: Transaction, table: str) -> set[str]:
+    return {name for (name,) in tx.execute(_COLUMNS[tx.dialect].format(table=table))}
+
+
+def check_identifiers(owner: str, names: Collection[str]) -> None:
+    """Refuse the name of a table or an index that not every database takes, or that it or esbank keeps for itself."""
+    for name in names:
+        if not _IDENTIFIER.fullmatch(name) or name.lower().startswith(_RESERVED) or name.lower().endswith(SHADOW):
+            raise DefinitionError(
+                f"{owner}: {name!r} cannot name a table or an index; take letters, digits and '_', "
+                f"neither esbank_… nor sqlite_… nor pg_… nor …{SHADOW}"
+            )
+        if len(name) > _LONGEST:
+            raise DefinitionError(f"{owner}: {name!r} is too long to name a table or an index; take {_LONGEST} letters")
+    if len({name.lower() for name in names}) < len(names):
+        raise DefinitionError(f"{owner}: tables and indexes share a name, whatever its case: {', '.join(names)}")
 
 
 @frozen
@@ -280,7 +298,7 @@ class View:
             SET store = :store, position = :position, stream = :stream, event_id = :event_id,
                 version = :version, definition = :definition, event_names = :event_names,
                 failed_position = CASE WHEN failed_position <= position THEN failed_position END,
-                effects_position = CASE WHEN :has_effects THEN effects_position ELSE :position END
+                effects_position = CASE WHEN :has_effects = 1 THEN effects_position ELSE :position END
             WHERE projector = :projector
             """,
             {
@@ -298,87 +316,90 @@ class View:
 
     def create(self, tx: Transaction, checkpoint: Checkpoint) -> None:
         """Make the tables and their indexes, empty, and the checkpoint, which also tells whose they are."""
+        self._insert(tx, checkpoint)
+        for table, columns in self.tables.items():
+            for other in self.tables:  # to which it may refer
+                columns = columns.replace(f"{{{other}}}", self._physical(other))  # noqa: PLW2901
+            tx.execute(f"CREATE TABLE {self._physical(table)} {columns}")
+        self._create_indexes(tx)
+
+    def _create_indexes(self, tx: Transaction, unless: str = "") -> None:
+        bound = self.bind(tx)
+        for index, columns in self.indexes.items():
+            bound.execute(f"CREATE INDEX {unless} {self._physical(index)} ON {columns}")
+
+    def drop(self, tx: Transaction) -> None:
+        """Drop the tables that `create` made, whatever is declared now, and forget the checkpoint."""
+        drop_tables(tx, self._made_tables(tx))
+        self._delete(tx)
+
+    def check_replaceable(self, tx: Transaction) -> None:
+        """Raise ``CheckpointError`` when the tables are declared otherwise now, and views of people hold the old."""
+        checkpoint = self.checkpoint(tx.execute)
+        if tx.dialect == "postgresql" and checkpoint is not None and checkpoint.definition != self.definition:
+            self._check_free(tx)
+
+    def take_over(self, tx: Transaction, shadow: View, checkpoint: Checkpoint, *, is_same_log: bool) -> None:
+        """Become what `shadow` is, in one transaction: its tables, its rows and its checkpoint."""
+        told = self.effects_position(tx.execute) or 0
+        if tx.dialect == "postgresql":
+            self._replace(tx, shadow, checkpoint)
+        else:
+            self.drop(tx)
+            self.create(tx, checkpoint)
+            for table in self.tables:
+                # Copied and not renamed: an index cannot be renamed, and people's own SQL views stay valid.
+                tx.execute(f"INSERT INTO {self._physical(table)} SELECT * FROM {shadow._physical(table)}")
+        if self.has_effects:
+            # Of another store, or of one that was restored, the world was told other things at these positions.
+            last = checkpoint.position or 0
+            self.save_effects_position(tx, min(told, last) if is_same_log else last)
+        shadow.drop(tx)
+
+    def _replace(self, tx: Transaction, shadow: View, checkpoint: Checkpoint) -> None:
+        before = self.checkpoint(tx.execute)
+        tables = {table: shadow._physical(table) for table in self.tables}
+        if before is not None and before.definition == self.definition and are_alike(tx, tables):
+            refill_tables(tx, tables)
+            self._create_indexes(tx, "IF NOT EXISTS")
+            self._delete(tx)
+        else:
+            self._check_free(tx)
+            self.drop(tx)
+            rename_tables(tx, tables)
+        self._insert(tx, checkpoint)
+
+    def _check_free(self, tx: Transaction) -> None:
+        views = views_on(tx, self._made_tables(tx))
+        if views:
+            problem = (
+                f"its tables have to be made anew, and these views read from them: {', '.join(views)}; drop these, "
+                "rebuild with resume=True, and make them anew"
+            )
+            raise CheckpointError(self.projector, problem)
+
+    def _insert(self, tx: Transaction, checkpoint: Checkpoint) -> None:
         tx.execute(
             "INSERT INTO esbank_checkpoints (projector, tables, store) VALUES (:projector, :tables, :store)",
             {**self._row, "tables": " ".join(map(self._physical, self.tables)), "store": checkpoint.store},
         )
         self.save(tx, checkpoint)
-        for table, columns in self.tables.items():
-            tx.execute(f"CREATE TABLE {self._physical(table)} {columns}")
-        bound = self.bind(tx)
-        for index, columns in self.indexes.items():
-            bound.execute(f"CREATE INDEX {self._physical(index)} ON {columns}")
 
-    def drop(self, tx: Transaction) -> None:
-        """Drop the tables that `create` made, whatever is declared now, and forget the checkpoint."""
-        for (tables,) in tx.execute("SELECT tables FROM esbank_checkpoints WHERE projector = :projector", self._row):
-            for table in tables.split():
-                tx.execute(f"DROP TABLE IF EXISTS {table}")
+    def _delete(self, tx: Transaction) -> None:
         tx.execute("DELETE FROM esbank_checkpoints WHERE projector = :projector", self._row)
 
-    def take_over(self, tx: Transaction, shadow: View, checkpoint: Checkpoint, *, is_same_log: bool) -> None:
-        """Become what `shadow` is, in one transaction: its tables, its rows and its checkpoint."""
-        told = self.effects_position(tx.execute) or 0
-        self.drop(tx)
-        self.create(tx, checkpoint)
-        if self.has_effects:
-            # Of another store, or of one that was restored, the world was told other things at these positions.
-            last = checkpoint.position or 0
-            self.save_effects_position(tx, min(told, last) if is_same_log else last)
-        for table in self.tables:
-            # Copied and not renamed: an index cannot be renamed everywhere, and people's own SQL views stay valid.
-            tx.execute(f"INSERT INTO {self._physical(table)} SELECT * FROM {shadow._physical(table)}")
-        shadow.drop(tx)
+    def _made_tables(self, tx: Transaction) -> list[str]:
+        rows = tx.execute("SELECT tables FROM esbank_checkpoints WHERE projector = :projector", self._row)
+        return [table for (tables,) in rows for table in tables.split()]
 
-    def bind(self, tx: Transaction) -> Transaction:
+    def bind(self, tx: Transaction) -> BoundTransaction:
         """Wrap a transaction so that ``{table}`` in its SQL stands for the table of this view."""
         tables = {table: self._physical(table) for table in self.tables}
-        return _BoundTransaction(tx, self.projector, tables, self._resolved)
+        return BoundTransaction(tx, self.projector, tables, self._resolved)
 
     @property
     def _row(self) -> Mapping[str, SqlValue]:
         return {"projector": self._physical(self.projector)}
 
     def _physical(self, name: str) -> str:
-        return f"{name}{_SHADOW}" if self.is_shadow else name
-
-
-@define
-class _BoundTransaction:
-    """A transaction for one projector's methods."""
-
-    _tx: Transaction
-    _projector: str
-    _tables: Mapping[str, str]
-    _known: dict[str, str]
-
-    @property
-    def dialect(self) -> Literal["sqlite", "postgresql"]:
-        return self._tx.dialect
-
-    def execute(self, sql: str, parameters: Mapping[str, SqlValue] | None = None, /) -> Rows:
-        return self._tx.execute(self._known.get(sql) or self._resolve(sql), parameters or {})
-
-    def executemany(self, sql: str, parameters: Iterable[Mapping[str, SqlValue]], /) -> None:
-        self._tx.executemany(self._known.get(sql) or self._resolve(sql), parameters)
-
-    def _resolve(self, sql: str) -> str:
-        self._refuse_bare_names(sql)
-        if len(self._known) >= _MOST_KNOWN:  # somebody writes values into the SQL
-            self._known.clear()
-        resolved = self._known[sql] = _PLACEHOLDER.sub(self._table, sql)
-        return resolved
-
-    def _refuse_bare_names(self, sql: str) -> None:
-        """Refuse a statement with which a rebuild would fill the live table instead of its own."""
-        for named in _NAMED_TABLE.finditer(_TEXT.sub("''", sql)):
-            if named[1] in self._tables:
-                raise DefinitionError(f"{self._projector}: write {{{named[1]}}} for its table, with the braces")
-
-    def _table(self, placeholder: re.Match[str]) -> str:
-        table = self._tables.get(placeholder[1])
-        if table is None:
-            raise DefinitionError(
-                f"{self._projector} has no table {placeholder[1]!r}; it declares {', '.join(self._tables) or 'none'}"
-            )
-        return table
+        return f"{name}{SHADOW}" if self.is_shadow else name
