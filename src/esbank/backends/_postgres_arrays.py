@@ -23,8 +23,11 @@ __all__ = [
     "UUID",
     "Array",
     "array",
+    "pack_bigint",
     "pack_bigints",
     "pack_bytes",
+    "pack_element",
+    "pack_integer",
     "pack_integers",
     "register",
 ]
@@ -37,6 +40,7 @@ UUID: Final = 2950
 
 _header: Final = Struct(">5i").pack
 _length: Final = Struct(">i").pack
+_integer: Final = Struct(">2i").pack
 _bigint: Final = Struct(">iq").pack
 NULL: Final = _length(-1)
 """The element that is none."""
@@ -65,6 +69,26 @@ def array(kind: int, count: int, elements: Iterable[bytes]) -> Array:
     return Array(_header(1, 1, kind, count, 1) + b"".join(elements))
 
 
+def pack_element(value: bytes) -> bytes:
+    """Pack an element of a ``text[]``, a ``uuid[]`` or a ``bytea[]``."""
+    return _length(len(value)) + value
+
+
+def pack_integer(value: int) -> bytes:
+    """Pack an element of an ``integer[]``."""
+    return _integer(4, value)
+
+
+def pack_bigint(value: int) -> bytes:
+    """Pack an element of a ``bigint[]``."""
+    return _bigint(8, value)
+
+
+def pack_bytes(values: Sequence[bytes | None]) -> bytes:
+    """Pack elements of a ``text[]``, a ``uuid[]`` or a ``bytea[]``."""
+    return b"".join([NULL if value is None else _length(len(value)) + value for value in values])
+
+
 def pack_integers(values: Sequence[int]) -> bytes:
     """Pack elements of an ``integer[]``."""
     return pack(f">{2 * len(values)}i", *[part for value in values for part in (4, value)])
@@ -73,8 +97,3 @@ def pack_integers(values: Sequence[int]) -> bytes:
 def pack_bigints(values: Sequence[int | None]) -> bytes:
     """Pack elements of a ``bigint[]``."""
     return b"".join([NULL if value is None else _bigint(8, value) for value in values])
-
-
-def pack_bytes(values: Sequence[bytes | None]) -> bytes:
-    """Pack elements of a ``text[]``, a ``uuid[]`` or a ``bytea[]``."""
-    return b"".join([NULL if value is None else _length(len(value)) + value for value in values])

@@ -25,7 +25,7 @@ from esbank.backends._postgres_connection import (
 from esbank.errors import StorageError, StoreClosed, StoreUnavailable
 from esbank.store import Rows, SqlValue, Transaction
 
-__all__ = ["Database", "Limits", "Pool", "describe"]
+__all__ = ["Database", "Limits", "Pool", "describe", "discard", "keep_open"]
 
 Pool: TypeAlias = ConnectionPool[Any]
 """A pool of connections of any kind: what kind of rows they return does not matter here."""
@@ -121,7 +121,7 @@ class Database:
                     raw.autocommit = False
                 pool.putconn(raw)
             else:
-                _inherited.append(connection)
+                keep_open(connection)
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
         """Execute one statement that only reads; once more when the connection turns out to be lost."""
@@ -187,14 +187,23 @@ class Database:
             with self.connection() as connection:
                 yield connection
         else:
-            connection = Connection(self._connect(self._dsn), self.name)
+            connection = self.open()
             try:
                 yield connection
             finally:
-                if connection.is_mine:
-                    connection.raw.close()
-                else:
-                    _inherited.append(connection)  # to close it here would end the parent's session
+                discard(connection)
+
+    def open(self) -> Connection:
+        """Open a connection beside the pool, which must be one of our own."""
+        source = self._source
+        if not isinstance(source, str):
+            raise TypeError("the pool that was given opens all connections")
+        try:
+            raw = psycopg.connect(source, **self._arguments(source))
+            self._configure(raw)
+        except psycopg.Error as error:
+            raise storage_error(error, self.name, is_lost=True) from error
+        return Connection(raw, self.name)
 
     def check_open(self) -> None:
         """Raise ``StoreClosed`` once `close` was called."""
@@ -220,7 +229,7 @@ class Database:
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: the connections are the parent's."""
-        _inherited.append(self._pool)
+        keep_open(self._pool)
         self._is_orphan = self._dsn is None
         self._reset()
 
@@ -275,15 +284,6 @@ class Database:
             name=self.name,
         )
 
-    def _connect(self, dsn: str) -> Raw:
-        """Open a connection beside the pool."""
-        try:
-            raw = psycopg.connect(dsn, **self._arguments(dsn))
-            self._configure(raw)
-        except psycopg.Error as error:
-            raise storage_error(error, self.name, is_lost=True) from error
-        return raw
-
     def _arguments(self, dsn: str) -> dict[str, Any]:
         given = conninfo_to_dict(dsn)
         return {
@@ -317,7 +317,7 @@ class Database:
             return StorageError(self.name, problem)
         if self._dsn is not None:
             try:
-                self._connect(self._dsn).close()
+                discard(self.open())
             except StorageError as reason:
                 return reason
         return StoreUnavailable(self.name, str(error))
@@ -335,3 +335,16 @@ _PLANS: Final = {"enable_seqscan": "off", "enable_bitmapscan": "off"}
 _KEEPALIVES: Final = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 _inherited: Final[list[object]] = []
+
+
+def discard(connection: Connection) -> None:
+    """Close a connection, unless it is the parent's: to close that in a child would end the parent's session."""
+    if connection.is_mine:
+        connection.raw.close()
+    else:
+        keep_open(connection)
+
+
+def keep_open(inherited: object) -> None:
+    """Keep for good what a parent process has opened."""
+    _inherited.append(inherited)

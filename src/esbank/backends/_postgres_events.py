@@ -128,7 +128,13 @@ def import_events(
     connection.rows(statements.lock)
     last = connection.rows_in_binary(statements.last)
     rows = [
-        (event.stream.category, event.stream.key, *event.columns, event.append, correlation(event.correlation_id))
+        (
+            event.stream.category,
+            event.stream.key,
+            *event.columns,
+            event.append,
+            None if event.correlation_id is None else correlation(event.correlation_id),
+        )
         for event in check_import(
             appends, last=last[0] if last else (0, 0), head_of=head_of, is_known=is_known, has_digests=has_digests
         )
@@ -137,6 +143,6 @@ def import_events(
     return len(rows)
 
 
-def correlation(correlation_id: str | None) -> bytes | None:
+def correlation(correlation_id: str) -> bytes:
     """Digest a correlation id: PostgreSQL's text cannot hold a NUL, nor an index a long text."""
-    return None if correlation_id is None else hashlib.sha256(correlation_id.encode()).digest()
+    return hashlib.sha256(correlation_id.encode()).digest()
