@@ -329,7 +329,10 @@ class StoreClosed(StorageError):
 
 @define(eq=False, slots=False)
 class StoreUnavailable(StorageError):
-    """The database cannot be reached now, or has ended the session before a commit; nothing was stored. Try again."""
+    """The database cannot be reached now, or has ended the session before a commit; nothing was stored. Try again.
+
+    So it is when no connection of a pool is free for too long.
+    """
 
 
 @define(eq=False, slots=False)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from copy import copy
 from typing import Final, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 from psycopg.types.numeric import Int4, Int8
 
 from esbank.backends._appends import MOST, WrittenMetadata, concerned, flatten
@@ -28,10 +28,10 @@ from esbank.backends._postgres_arrays import (
     pack_integer,
     pack_integers,
 )
-from esbank.backends._postgres_connection import Connection, literal, quoted
+from esbank.backends._postgres_connection import Connection, ConstraintError, literal, quoted
 from esbank.backends._postgres_database import Database, discard, keep_open
 from esbank.backends._postgres_events import correlation
-from esbank.errors import EsbankError, StorageError, StoreUnavailable, UnknownOutcome
+from esbank.errors import EsbankError, StorageError, UnknownOutcome
 from esbank.store import (
     ANY_VERSION,
     STREAM_EXISTS,
@@ -108,6 +108,8 @@ class Refused:
     """Nothing was stored: a stream is not as expected, or has an event with one of the ids already."""
 
     versions: Mapping[StreamId, int]
+    unknown: UnknownOutcome | None = None
+    """The outcome of the same call before, which may have stored it."""
 
 
 Answer: TypeAlias = tuple[AppendResult, ...] | Refused
@@ -121,6 +123,7 @@ class Appender:
 
     def __init__(self, database: Database, *, durable: bool, channel: str | None) -> None:
         self._database = database
+        self._durable = durable
         self._calls = _Calls(database.schema, durable=durable, channel=channel)
         self._idle: list[Connection] = []
         self._begin()
@@ -150,6 +153,11 @@ class Appender:
         if isinstance(answer, StorageError):
             raise answer
         return _results(request, answer)
+
+    def confirm(self, connection: Connection) -> None:
+        """Make sure that what is committed is as durable as if it had just been: for the first result of a repeat."""
+        if self._durable:
+            connection.append("SELECT pg_catalog.pg_logical_emit_message(true, 'esbank', '')", ())
 
     def append_in(self, connection: Connection, request: Request) -> Answer:
         """Make an append in an open transaction."""
@@ -186,9 +194,12 @@ class Appender:
             self._database.check_connections()
             self.close()
             with self._session() as connection:
-                return self._calls.make(connection, requests)
-        except (StoreUnavailable, UnknownOutcome):
-            raise unknown from None
+                answers = self._calls.make(connection, requests)
+        except ConstraintError:
+            raise
+        except StorageError:  # which says nothing about the first time
+            raise unknown from unknown.__cause__
+        return [evolve(one, unknown=unknown) if isinstance(one, Refused) else one for one in answers]
 
     @contextmanager
     def _session(self) -> Generator[Connection]:

@@ -30,6 +30,7 @@ class Claims:
         """Begin without any: they are the parent's."""
         self._mutex = threading.Lock()
         self._names: set[str] = set()
+        self._held: set[str] = set()
         self._session = ExitStack()
         self._connection: Connection | None = None
 
@@ -58,9 +59,7 @@ class Claims:
                     self._connection.rows("SELECT 1")
                 except StoreUnavailable:
                     self._leave()
-                else:
-                    return
-            for name in sorted(self._names):
+            for name in sorted(self._names - self._held):
                 self._take(name)
 
     def close(self) -> None:
@@ -79,14 +78,16 @@ class Claims:
         if not is_mine:
             self._leave_if_unused()
             raise AlreadyRunning(name)
+        self._held.add(name)
 
     def _give_back(self, name: str) -> None:
-        if self._connection is not None:
+        if self._connection is not None and name in self._held:
+            self._held.discard(name)
             try:
                 self._connection.rows("SELECT pg_advisory_unlock($1)", (self._key(name),))
             except StoreUnavailable:
                 self._leave()
-            self._leave_if_unused()
+        self._leave_if_unused()
 
     def _leave_if_unused(self) -> None:
         if not self._names:
@@ -96,6 +97,7 @@ class Claims:
         if self._connection is not None:
             self._connection.raw.close()  # and with it all locks of the session, whoever uses the connection next
             self._connection = None
+        self._held.clear()
         session, self._session = self._session, ExitStack()
         session.close()
 

@@ -14,6 +14,7 @@ from psycopg.rows import TupleRow, tuple_row
 
 from esbank.backends._pending import PendingAppends
 from esbank.backends._postgres_arrays import register
+from esbank.backends._postgres_watch import Watch
 from esbank.backends._statements import check_statement, number_parameters
 from esbank.errors import StorageError, StoreUnavailable, UnknownOutcome
 from esbank.store import EventStore, ExpectedVersion, NewEvent, PendingAppend, Rows, SqlValue, StreamId
@@ -57,9 +58,10 @@ class Connection:
     Every error of the driver leaves as a ``StorageError`` that says what to do, with the driver's as its cause.
     """
 
-    def __init__(self, raw: Raw, name: str) -> None:
+    def __init__(self, raw: Raw, name: str, watch: Watch) -> None:
         self.name = name
         self.raw = raw
+        self.watch = watch
         self._cursor: psycopg.RawCursor[TupleRow] = psycopg.RawCursor(raw, row_factory=tuple_row)
         register(self._cursor)
         self._owner = os.getpid()
@@ -68,11 +70,11 @@ class Connection:
         raw.add_notice_handler(self._notice)
 
     @classmethod
-    def of(cls, raw: Raw, name: str) -> Connection:
+    def of(cls, raw: Raw, name: str, watch: Watch) -> Connection:
         """Return the one that was made of a driver's connection before, or make it."""
         kept: Connection | None = vars(raw).get(_KEPT)
-        if kept is None or kept.name != name:
-            kept = vars(raw)[_KEPT] = cls(raw, name)
+        if kept is None or kept.watch is not watch:
+            kept = vars(raw)[_KEPT] = cls(raw, name, watch)
         return kept
 
     @property
@@ -139,10 +141,13 @@ class Connection:
         if self._in_transaction:
             return self.rows(sql, parameters, binary=True)
         self._is_unconfirmed = False
+        self.watch.begin(self.raw)
         try:
             rows = self.rows(sql, parameters, binary=True)
         except StoreUnavailable as error:
             raise self._lost(error) from error.__cause__
+        finally:
+            self.watch.end(self.raw)
         self._check_confirmed()
         return rows
 
@@ -172,10 +177,13 @@ class Connection:
         """
         self.check_sound()
         self._is_unconfirmed = False
+        self.watch.begin(self.raw)
         try:
             self.script("COMMIT")
         except StoreUnavailable as error:
             raise self._lost(error) from error.__cause__
+        finally:
+            self.watch.end(self.raw)
         self._in_transaction = False
         self._check_confirmed()
 
@@ -217,8 +225,9 @@ _ERRORS: Final = (psycopg.Error, OverflowError, UnicodeError)
 _NO_SUCH_TABLE: Final = "42P01"
 _UNIQUE_VIOLATION: Final = "23505"
 _ADVICE: Final = {
-    "ESB01": "appends need READ COMMITTED, which sees what others have just committed, and synchronous_commit = on, "
-    'without which the last moments may be lost: ALTER ROLE … SET them, or accept the loss with durability="normal"',
+    "ESB01": "appends need READ COMMITTED, which sees what others have just committed, synchronous_commit = on, "
+    "without which the last moments may be lost, and warnings, which tell of that: ALTER ROLE … SET them, or accept "
+    'the loss with durability="normal"',
     "42501": "give the role this right: the documentation of PostgreSQL stores says which ones a role needs",
     "53100": "nothing of this write was stored; free some space and try again",
     "53300": "lower the size of pools, or raise max_connections",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final, TypeAlias
@@ -22,6 +23,7 @@ from esbank.backends._postgres_connection import (
     quoted,
     storage_error,
 )
+from esbank.backends._postgres_watch import Watch
 from esbank.errors import StorageError, StoreClosed, StoreUnavailable
 from esbank.store import Rows, SqlValue, Transaction
 
@@ -48,8 +50,10 @@ def describe(source: str | Pool, schema: str) -> str:
     dsn = source if isinstance(source, str) else source.conninfo
     try:
         said = conninfo_to_dict(dsn() if callable(dsn) else dsn)
-    except psycopg.Error as error:
-        raise ValueError(f"this is no connection string of PostgreSQL: {error}") from None
+    except psycopg.Error:
+        # What the driver says may show the password.
+        problem = "this is no connection string of PostgreSQL, as in postgresql://user@host/database"
+        raise ValueError(problem) from None
     where = f"{said.get('host', '')}{':' if 'port' in said else ''}{said.get('port', '')}"
     return f"postgresql://{where}/{said.get('dbname', said.get('user', ''))} ({schema})"
 
@@ -79,6 +83,7 @@ class Database:
             "SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(1702060642,"
             f" {literal(f'{quoted(schema)}.esbank_store')}::regclass::oid::integer)"
         )
+        self._watch = Watch(None if limits.statement is None else limits.statement + _GRACE)
         self._closed = False
         self._is_orphan = False
         self._reset()
@@ -103,14 +108,9 @@ class Database:
     def connection(self) -> Generator[Connection]:
         """Borrow a connection on which no transaction is open."""
         pool = self._open_pool()
-        try:
-            raw = pool.getconn(self._limits.connect)
-        except PoolClosed as error:
-            raise StoreClosed(self.name) from error
-        except psycopg.Error as error:
-            raise self._not_connected(error, pool) from error
+        raw = self._get(pool)
         autocommit = raw.autocommit
-        connection = Connection.of(raw, self.name)
+        connection = Connection.of(raw, self.name, self._watch)
         try:
             if not autocommit:
                 raw.autocommit = True
@@ -123,19 +123,43 @@ class Database:
             else:
                 keep_open(connection)
 
+    def _get(self, pool: Pool) -> Raw:
+        deadline = time.monotonic() + self._limits.connect
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                # In slices: when the pool gives up connecting, somebody has to ask again for it to begin again.
+                raw: Raw = pool.getconn(max(0.01, min(left, _SLICE)))
+            except PoolClosed as error:
+                if self._closed:
+                    raise StoreClosed(self.name) from error
+                raise StorageError(self.name, f"{error}; open the pool first, and close it last") from error
+            except psycopg.Error as error:
+                if isinstance(error, PoolTimeout) and left > _SLICE:
+                    continue
+                raise self._not_connected(error, pool) from error
+            encoding = raw.pgconn.parameter_status(b"client_encoding")
+            if encoding == b"UTF8":
+                return raw
+            pool.putconn(raw)
+            problem = f"the pool's sessions have the client_encoding {(encoding or b'').decode()}; give it UTF8"
+            raise StorageError(self.name, problem)
+
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
         """Execute one statement that only reads; once more when the connection turns out to be lost."""
         return self.repeat_when_lost(lambda connection: connection.rows(sql, parameters, binary=True))
 
     def repeat_when_lost(self, work: Callable[[Connection], Rows]) -> Rows:
         """Do with a connection what may be done twice; once more with a sound one when it turns out to be lost."""
-        try:
-            with self.connection() as connection:
+        with self.connection() as connection:
+            try:
                 return work(connection)
-        except StoreUnavailable:
-            self.check_connections()
-            with self.connection() as connection:
-                return work(connection)
+            except StoreUnavailable:
+                if not connection.is_lost:
+                    raise
+        self.check_connections()
+        with self.connection() as connection:
+            return work(connection)
 
     def check_connections(self) -> None:
         """Replace idle connections that are lost: one that was makes it likely that all were, as after a restart."""
@@ -203,7 +227,7 @@ class Database:
             self._configure(raw)
         except psycopg.Error as error:
             raise storage_error(error, self.name, is_lost=True) from error
-        return Connection(raw, self.name)
+        return Connection(raw, self.name, self._watch)
 
     def check_open(self) -> None:
         """Raise ``StoreClosed`` once `close` was called."""
@@ -223,6 +247,7 @@ class Database:
         self.check_not_writing()
         with self._view_lock, self._mutex:
             self._closed = True
+            self._watch.stop()
             pool, self._pool = self._pool, None
             if pool is not None and self._dsn is not None:
                 pool.close()
@@ -230,6 +255,7 @@ class Database:
     def after_fork(self) -> None:
         """Begin anew in a forked child: the connections are the parent's."""
         keep_open(self._pool)
+        self._watch.after_fork()
         self._is_orphan = self._dsn is None
         self._reset()
 
@@ -280,6 +306,7 @@ class Database:
             configure=self._configure,
             min_size=1,
             max_size=self._pool_size,
+            reconnect_timeout=_SLICE,
             open=True,
             name=self.name,
         )
@@ -288,6 +315,7 @@ class Database:
         given = conninfo_to_dict(dsn)
         return {
             "autocommit": True,
+            "client_encoding": "UTF8",
             "application_name": given.get("application_name", "esbank"),
             "connect_timeout": given.get("connect_timeout", max(2, round(self._limits.connect))),
             # So that a network which has swallowed an answer does not keep us waiting for ever.
@@ -301,26 +329,35 @@ class Database:
             "idle_in_transaction_session_timeout": self._limits.idle,
         }
         settings = {name: f"{seconds * 1000:.0f}" for name, seconds in limits.items() if seconds is not None}
-        settings |= {"default_transaction_isolation": "read committed", **_PLANS}
+        settings |= {"default_transaction_isolation": "read committed", "client_min_messages": "notice", **_PLANS}
         raw.execute(
             "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS s (name, value)",
             (list(settings), list(settings.values())),
         )
 
     def _not_connected(self, error: psycopg.Error, pool: Pool) -> StorageError:
-        """Say why there is no connection: all are in use, or the server cannot be reached."""
+        """Say why there is no connection: the server cannot be reached, or all are in use."""
+        try:
+            self._knock(pool)
+        except StorageError as reason:
+            return reason
         if isinstance(error, PoolTimeout) and pool.get_stats().get("pool_size", 0) >= pool.max_size:
             problem = (
                 f"all {pool.max_size} connections of the pool are in use for too long; end transactions sooner, or "
                 "make the pool larger"
             )
-            return StorageError(self.name, problem)
-        if self._dsn is not None:
-            try:
-                discard(self.open())
-            except StorageError as reason:
-                return reason
+            return StoreUnavailable(self.name, problem)
         return StoreUnavailable(self.name, str(error))
+
+    def _knock(self, pool: Pool) -> None:
+        """Raise ``StorageError`` when the server does not let anybody in."""
+        if self.has_own_pool:
+            discard(self.open())
+        elif isinstance(pool.conninfo, str) and not callable(pool.kwargs):
+            try:
+                psycopg.connect(pool.conninfo, **(pool.kwargs or {})).close()
+            except psycopg.Error as error:
+                raise storage_error(error, self.name, is_lost=True) from error
 
     def _check_size(self) -> None:
         if not isinstance(self._source, str) and self._source.max_size < _FEWEST:
@@ -333,6 +370,9 @@ class Database:
 # small. The caller's own statements are planned as usual.
 _PLANS: Final = {"enable_seqscan": "off", "enable_bitmapscan": "off"}
 _KEEPALIVES: Final = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+
+_SLICE: Final = 1.0
+_GRACE: Final = 1.0
 
 _inherited: Final[list[object]] = []
 

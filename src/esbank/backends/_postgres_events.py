@@ -12,7 +12,7 @@ from esbank.backends._imports import check_import
 from esbank.backends._postgres_arrays import UUID as UUID_ARRAY
 from esbank.backends._postgres_arrays import array, pack_bytes
 from esbank.backends._postgres_connection import Connection, quoted
-from esbank.backends._postgres_schema import LOCK
+from esbank.backends._postgres_schema import LOCK, filled
 from esbank.errors import DuplicateEvent, StorageError
 from esbank.store import AppendResult, Rows, StoredEvent, StreamAppend, StreamId
 
@@ -45,7 +45,7 @@ class Statements:
         self.head = f"SELECT position FROM {events} ORDER BY position DESC LIMIT 1"
         self.last = f"SELECT position, recorded_at FROM {events} ORDER BY position DESC LIMIT 1"
         self.head_of_stream = f"SELECT version, digest FROM {events} WHERE {stream} ORDER BY version DESC LIMIT 1"
-        self.lock = LOCK.format(schema=quoted(schema))
+        self.lock = filled(LOCK, schema)
         self.insert = (
             f"INSERT INTO {events} (category, key, version, position, event_id, type, schema_version, data, metadata,"
             " recorded_at, digest, append, correlation) VALUES ($1::text, $2::text, $3::bigint, $4::bigint,"

@@ -19,7 +19,7 @@ from attrs import frozen
 from esbank.backends._postgres_connection import Connection, quoted
 from esbank.errors import StorageError
 
-__all__ = ["LOCK", "MIGRATIONS", "StoreRow", "look", "migrate"]
+__all__ = ["LOCK", "MIGRATIONS", "StoreRow", "filled", "look", "migrate"]
 
 _TABLES: Final = """
 CREATE TABLE {schema}.esbank_store (
@@ -90,10 +90,10 @@ COMMENT ON VIEW {schema}.esbank_event_log IS 'The events, for people who look in
 """
 
 _GUARDS: Final = """
-CREATE FUNCTION {schema}.esbank_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION {schema}.esbank_refuse() RETURNS trigger LANGUAGE plpgsql AS $esbank_body$
 BEGIN
     RAISE EXCEPTION 'events are append-only: % is refused', tg_op USING ERRCODE = 'restrict_violation';
-END $$;
+END $esbank_body$;
 COMMENT ON FUNCTION {schema}.esbank_refuse() IS 'Keeps events from being changed.';
 CREATE TRIGGER esbank_events_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {schema}.esbank_events
     FOR EACH STATEMENT EXECUTE FUNCTION {schema}.esbank_refuse();
@@ -106,7 +106,7 @@ _DIGEST: Final = r"""
 CREATE FUNCTION {schema}.esbank_digest(
     previous bytea, version bigint, event_id uuid, data text, category text, key text, type text,
     schema_version integer, metadata text, recorded_at bigint, occurred_at bigint
-) RETURNS bytea LANGUAGE sql STABLE PARALLEL SAFE AS $$
+) RETURNS bytea LANGUAGE sql STABLE PARALLEL SAFE AS $esbank_body$
     SELECT sha256(
         bytea '\x0000000e657362616e6b206576656e742031'
         || '\x00000020' || coalesce(previous, '\x0000000000000000000000000000000000000000000000000000000000000000')
@@ -119,18 +119,20 @@ CREATE FUNCTION {schema}.esbank_digest(
         || int4send(octet_length(metadata)) || convert_to(metadata, 'UTF8')
         || '\x00000008' || int8send(recorded_at)
         || '\x00000008' || int8send(coalesce(occurred_at, recorded_at)))
-$$;
+$esbank_body$;
 COMMENT ON FUNCTION {schema}.esbank_digest IS 'The digest of an event, given that of its predecessor in its stream.';
 """
 
 _REFUSE_SESSION: Final = """
     IF current_setting('transaction_isolation') <> 'read committed'
-        OR durable AND current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
-        RAISE EXCEPTION 'transaction_isolation is %, synchronous_commit is %',
-            current_setting('transaction_isolation'), current_setting('synchronous_commit') USING ERRCODE = 'ESB01';
+        OR durable AND (current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')
+            OR current_setting('client_min_messages') = 'error') THEN
+        RAISE EXCEPTION 'transaction_isolation is %, synchronous_commit is %, client_min_messages is %',
+            current_setting('transaction_isolation'), current_setting('synchronous_commit'),
+            current_setting('client_min_messages') USING ERRCODE = 'ESB01';
     END IF;
 """
-LOCK: Final = "SELECT pg_advisory_xact_lock(1702060641, '{schema}.esbank_events'::regclass::oid::integer)"
+LOCK: Final = "SELECT pg_advisory_xact_lock(1702060641, '{quoted}.esbank_events'::regclass::oid::integer)"
 """Lets nobody else append before the open transaction ends."""
 
 _LOCK: Final = f"{LOCK.replace('SELECT', 'PERFORM')};"
@@ -150,7 +152,7 @@ CREATE FUNCTION {{schema}}.esbank_append(
     parts integer[], ids uuid[], types text[], schema_versions integer[], data text[], metadata text[],
     occurred_at bigint[], correlations bytea[],
     OUT recorded bigint, OUT versions bigint[], OUT positions bigint[], OUT digests bytea[]
-) LANGUAGE plpgsql VOLATILE SECURITY DEFINER {_SETTINGS} AS $$
+) LANGUAGE plpgsql VOLATILE SECURITY DEFINER {_SETTINGS} AS $esbank_body$
 DECLARE
     last    bigint;                 -- the position of the last event
     latest  bigint;                 -- when that was recorded
@@ -225,7 +227,7 @@ BEGIN
     IF channel IS NOT NULL AND first IS NOT NULL THEN
         PERFORM pg_notify(channel, '');
     END IF;
-END $$;
+END $esbank_body$;
 COMMENT ON FUNCTION {{schema}}.esbank_append IS 'Appends events to streams, each append whole or not at all.';
 REVOKE ALL ON FUNCTION {{schema}}.esbank_append FROM PUBLIC;
 """
@@ -237,7 +239,7 @@ CREATE FUNCTION {{schema}}.esbank_append_one(
     id uuid, a_type text, a_schema_version integer, a_data text, a_metadata text, occurred_at bigint,
     a_correlation bytea,
     OUT recorded bigint, OUT head bigint, OUT last bigint, OUT seal bytea
-) LANGUAGE plpgsql VOLATILE SECURITY DEFINER {_SETTINGS} AS $$
+) LANGUAGE plpgsql VOLATILE SECURITY DEFINER {_SETTINGS} AS $esbank_body$
 DECLARE
     previous   bytea;
     is_refused boolean;
@@ -276,7 +278,7 @@ BEGIN
     IF channel IS NOT NULL THEN
         PERFORM pg_notify(channel, '');
     END IF;
-END $$;
+END $esbank_body$;
 COMMENT ON FUNCTION {{schema}}.esbank_append_one IS 'Appends one event, as esbank_append does.';
 REVOKE ALL ON FUNCTION {{schema}}.esbank_append_one FROM PUBLIC;
 """
@@ -325,7 +327,7 @@ def migrate(
             found = StoreRow(uuid4().hex, known, digests)
         for statements in migrations[version:]:
             for statement in statements:
-                connection.script(statement.format(schema=quoted(schema), digests=str(found.has_digests).lower()))
+                connection.script(filled(statement, schema, digests=str(found.has_digests).lower()))
         if version == 0:
             connection.rows(
                 f"INSERT INTO {quoted(schema)}.esbank_store (id, identity, schema_version, has_digests)"
@@ -337,13 +339,23 @@ def migrate(
     return StoreRow(found.identity, known, found.has_digests)
 
 
+def filled(statement: str, schema: str, **more: str) -> str:
+    """Write the name of a schema into a statement: as an identifier, and inside a literal."""
+    name = quoted(schema)
+    return statement.format(schema=name, quoted=name.replace("'", "''"), **more)
+
+
 def look(connection: Connection, schema: str) -> StoreRow | None:
     """Read what the store in a schema says of itself; None where there is none."""
-    table = f"{quoted(schema)}.esbank_store"
-    ((exists,),) = connection.rows("SELECT to_regclass($1) IS NOT NULL", (table,))
-    if not exists:
+    # Not by to_regclass(): that would go on believing what this session saw before it waited for the lock.
+    found = connection.rows(
+        "SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = $1 AND c.relname = 'esbank_store'",
+        (schema,),
+    )
+    if not found:
         return None
-    rows = connection.rows(f"SELECT identity, schema_version, has_digests FROM {table}")
+    rows = connection.rows(f"SELECT identity, schema_version, has_digests FROM {quoted(schema)}.esbank_store")
     if len(rows) != 1:
         raise StorageError(connection.name, "the table esbank_store has lost its row; restore a backup")
     return StoreRow(*rows[0])

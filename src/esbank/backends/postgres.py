@@ -52,7 +52,7 @@ from esbank.backends._postgres_events import (
 from esbank.backends._postgres_listener import Listener
 from esbank.backends._postgres_schema import StoreRow
 from esbank.backends._postgres_schema import migrate as migrate_schema
-from esbank.errors import StreamNotFound
+from esbank.errors import StorageError, StreamNotFound
 from esbank.store import (
     AppendResult,
     ExpectedVersion,
@@ -169,7 +169,17 @@ class PostgresEventStore:
         if isinstance(answer, tuple):
             self._tell_waiting()
             return answer
-        return self._first_result(self._database.rows, request, answer)
+        try:
+            first = self._first_result(self._database.rows, request, answer)
+            with self._database.connection() as connection:
+                self._appender.confirm(connection)
+        except ConstraintError:
+            raise
+        except StorageError:
+            if isinstance(answer, Refused) and answer.unknown is not None:
+                raise answer.unknown from answer.unknown.__cause__
+            raise
+        return first
 
     @contextmanager
     def transaction(self) -> Generator[StoreTransaction]:
@@ -396,7 +406,9 @@ class PostgresEventStore:
             answer = error
         if not isinstance(answer, tuple):
             connection.rollback()
-            return self._first_result(connection.rows_in_binary, request, answer)
+            first = self._first_result(connection.rows_in_binary, request, answer)
+            self._appender.confirm(connection)
+            return first
         self._tell_inline(connection, [event for result in answer for event in result.events])
         connection.commit()
         self._tell_waiting()
