@@ -14,6 +14,7 @@ from psycopg_pool import ConnectionPool
 from esbank.backends._postgres_connection import Connection
 from esbank.backends._postgres_schema import MIGRATIONS, StoreRow
 from esbank.backends._postgres_schema import migrate as migrate_schema
+from esbank.backends._postgres_watch import Watch
 from esbank.backends.postgres import PostgresEventStore, migrate
 from esbank.errors import EsbankError, StorageError, StoreClosed
 from esbank.store import ANY_VERSION, Metadata, NewEvent, Snapshot, StreamAppend, StreamId
@@ -119,7 +120,7 @@ def test_a_store_that_does_not_know_who_it_is_is_refused(server_dsn: str, schema
 
 def brought_up_to_date(dsn: str, schema: str, migrations: Sequence[Sequence[str]]) -> StoreRow:
     with psycopg.connect(dsn, autocommit=True) as raw:
-        return migrate_schema(Connection(raw, "test"), schema, migrations)
+        return migrate_schema(Connection(raw, "test", Watch(None)), schema, migrations)
 
 
 def test_an_older_store_is_brought_up_to_date_once(server_dsn: str, schema: str) -> None:

@@ -242,7 +242,7 @@ class _Calls:
             f"SELECT recorded, head, last, seal FROM {quoted(schema)}.esbank_append_one({always},"
             " $1::text, $2::text, $3, $4, $5::text, $6, $7::text, $8::text, $9, $10)"
         )
-        numbers = ", ".join(f"${number}" for number in range(1, 14))
+        numbers = ", ".join(f"${number}" for number in range(1, 13))
         self._many = (
             f"SELECT recorded, versions, positions, digests FROM {quoted(schema)}.esbank_append({always}, {numbers})"
         )
@@ -327,14 +327,12 @@ def _many(requests: Sequence[Request]) -> Sequence[object]:
     counts = [count for one in packed for count in one.counts]
     streams, events = len(counts), sum(counts)
     appends = [number for number, one in enumerate(packed, 1) for _ in one.counts]
-    parts = [part for part, count in enumerate(counts, 1) for _ in range(count)]
     return (
         array(INTEGER, streams, [pack_integers(appends)]),
         array(TEXT, streams, [one.categories for one in packed]),
         array(TEXT, streams, [one.keys for one in packed]),
         array(BIGINT, streams, [one.expected for one in packed]),
         array(INTEGER, streams, [pack_integers(counts)]),
-        array(INTEGER, events, [pack_integers(parts)]),
         array(UUID, events, [one.ids for one in packed]),
         array(TEXT, events, [one.types for one in packed]),
         array(INTEGER, events, [one.schema_versions for one in packed]),

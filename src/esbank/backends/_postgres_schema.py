@@ -49,7 +49,10 @@ CREATE TABLE {schema}.esbank_events (
     correlation     bytea,
     digest          bytea,
     CONSTRAINT esbank_events_version UNIQUE (category, key, version),
-    CONSTRAINT esbank_events_id UNIQUE (event_id, category, key)
+    CONSTRAINT esbank_events_id UNIQUE (event_id, category, key),
+    CONSTRAINT esbank_events_stream CHECK (category <> '' AND strpos(category, '-') = 0 AND key <> ''
+        AND octet_length(category) + 1 + octet_length(key) <= 512),
+    CONSTRAINT esbank_events_type CHECK (type <> '' AND schema_version >= 1)
 );
 CREATE UNIQUE INDEX esbank_events_first ON {schema}.esbank_events (category, key) WHERE version = 1;
 CREATE INDEX esbank_events_correlation ON {schema}.esbank_events (correlation, position)
@@ -142,15 +145,15 @@ _SETTINGS: Final = (
     "SET search_path TO pg_catalog, pg_temp SET enable_seqscan TO off SET plan_cache_mode TO force_generic_plan"
 )
 
-# Streams come in the order of their appends; `appends` says to which one each belongs, and `parts` to which stream each
-# event does. Expected is a version, -1 for any and -2 for a stream that exists. An append that cannot be stored as
-# expected is left out: the positions of its streams stay -1, and the others are stored.
+# Streams come in the order of their appends; `appends` says to which one each belongs. Events come in the order of
+# their streams; `counts` says how many each has. Expected is a version, -1 for any, -2 for a stream that exists. An
+# append that cannot be stored as expected is left out: the positions of its streams stay -1, the others are stored.
 _APPEND: Final = f"""
 CREATE FUNCTION {{schema}}.esbank_append(
     durable boolean, channel text,
     appends integer[], categories text[], keys text[], expected bigint[], counts integer[],
-    parts integer[], ids uuid[], types text[], schema_versions integer[], data text[], metadata text[],
-    occurred_at bigint[], correlations bytea[],
+    ids uuid[], types text[], schema_versions integer[], data text[], metadata text[], occurred_at bigint[],
+    correlations bytea[],
     OUT recorded bigint, OUT versions bigint[], OUT positions bigint[], OUT digests bytea[]
 ) LANGUAGE plpgsql VOLATILE SECURITY DEFINER {_SETTINGS} AS $esbank_body$
 DECLARE
@@ -160,6 +163,7 @@ DECLARE
     head    bigint;
     digest  bytea;
     part    integer;
+    parts   integer[];              -- for each event, its stream
     start   integer := 0;
     starts  integer[] := '{{{{}}}}';    -- for each stream, how many events come before its own
     firsts  bigint[] := '{{{{}}}}';
@@ -173,6 +177,8 @@ BEGIN
     last := coalesce(last, 0);
     recorded := greatest(latest, {_NOW});
     positions := array_fill(-1::bigint, ARRAY[cardinality(appends)]);
+    parts := ARRAY(SELECT p.n FROM unnest(counts) WITH ORDINALITY AS p (count, n), generate_series(1, p.count) AS e
+                   ORDER BY p.n);
     SELECT array_agg(coalesce(h.version, 0) ORDER BY p.n), array_agg(h.digest ORDER BY p.n)
         INTO versions, heads
         FROM unnest(categories, keys) WITH ORDINALITY AS p (category, key, n)
