@@ -711,10 +711,16 @@ def test_a_session_that_promises_less_than_durability_is_refused(
 ) -> None:
     dsn = psycopg.conninfo.make_conninfo(server.dsn, options=f"-c synchronous_commit={setting}")
     events = [event() for _ in range(count)]
-    with PostgresEventStore(dsn, schema=schema) as store:
-        with pytest.raises(StorageError, match=rf'synchronous_commit is {setting}.*durability="normal"'):
+    refusal = rf'synchronous_commit is {setting}.*durability="normal"'
+    with pytest.raises(StorageError, match=refusal):
+        PostgresEventStore(dsn, schema=schema)
+    with ConnectionPool(server.dsn, min_size=2, max_size=2) as pool, PostgresEventStore(pool, schema=schema) as store:
+        with pool.connection() as one, pool.connection() as other:  # which change later
+            for session in (one, other):
+                session.execute(f"SET synchronous_commit = {setting}".encode())
+        with pytest.raises(StorageError, match=refusal):
             store.append(ACCOUNT, events, expected_version=0)
-        with pytest.raises(StorageError, match="synchronous_commit"), store.transaction() as tx:
+        with pytest.raises(StorageError, match=refusal), store.transaction() as tx:
             tx.append(ACCOUNT, events, expected_version=0)
         assert store.head() is None
     with PostgresEventStore(dsn, schema=schema, durability="normal") as store:

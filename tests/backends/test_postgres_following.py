@@ -197,7 +197,7 @@ def test_waiting_for_nothing_asks_little(
         assert all(HEAD in statement for statement in statements if not statement.startswith("LISTEN"))
 
 
-@pytest.mark.parametrize(("notify", "most"), [(False, 35), (True, 22)])
+@pytest.mark.parametrize(("notify", "most"), [(False, 40), (True, 30)])
 def test_an_idle_subscription_reads_nothing(
     server_dsn: str, schema: str, statements: list[str], *, notify: bool, most: int
 ) -> None:

@@ -755,7 +755,7 @@ def test_one_projector_needs_no_name_to_skip(run: Run, store: SQLiteEventStore) 
 def test_a_mistake_skips_nothing(run: Run, store: SQLiteEventStore, arguments: list[str], problem: str) -> None:
     sell(store, "tea")
     Bank(store).open_account("acc-001", "Alice")
-    run("projections", "status", "shop.db", "shop:Sales")
+    run("projections", "rebuild", "shop.db", "shop:Sales")
 
     result = run(*arguments)
 

@@ -28,7 +28,7 @@ from esbank.backends._postgres_arrays import (
     pack_integer,
     pack_integers,
 )
-from esbank.backends._postgres_connection import Connection, ConstraintError, literal, quoted
+from esbank.backends._postgres_connection import ADVICE, Connection, ConstraintError, literal, quoted
 from esbank.backends._postgres_database import Database, discard, keep_open
 from esbank.backends._postgres_events import correlation
 from esbank.errors import EsbankError, StorageError, UnknownOutcome
@@ -48,6 +48,7 @@ __all__ = ["Answer", "Appender", "Refused", "Request"]
 _MOST_EVENTS: Final = 1000
 """How many events go to the server in one call, where they come from several appends."""
 
+_DURABLE: Final = frozenset({"on", "remote_apply"})
 _CANCELLED: Final = frozenset({"55P03", "57014"})
 
 
@@ -153,6 +154,13 @@ class Appender:
         if isinstance(answer, StorageError):
             raise answer
         return _results(request, answer)
+
+    def check(self, connection: Connection) -> None:
+        """Raise ``StorageError`` when the session could lose what it acknowledges."""
+        ((setting,),) = connection.rows("SHOW synchronous_commit")
+        if self._durable and setting not in _DURABLE:
+            problem = f"synchronous_commit is {setting}; {ADVICE['ESB02']}"
+            raise StorageError(self._database.name, problem)
 
     def confirm(self, connection: Connection) -> None:
         """Make sure that what is committed is as durable as if it had just been: for the first result of a repeat."""

@@ -20,6 +20,7 @@ from esbank.errors import StorageError, StoreUnavailable, UnknownOutcome
 from esbank.store import EventStore, ExpectedVersion, NewEvent, PendingAppend, Rows, SqlValue, StreamId
 
 __all__ = [
+    "ADVICE",
     "Connection",
     "ConstraintError",
     "PostgresAppendTransaction",
@@ -224,29 +225,35 @@ _ERRORS: Final = (psycopg.Error, OverflowError, UnicodeError)
 
 _NO_SUCH_TABLE: Final = "42P01"
 _UNIQUE_VIOLATION: Final = "23505"
-_ADVICE: Final = {
-    "ESB01": "appends need READ COMMITTED, which sees what others have just committed, synchronous_commit = on, "
-    "without which the last moments may be lost, and warnings, which tell of that: ALTER ROLE … SET them, or accept "
-    'the loss with durability="normal"',
+ADVICE: Final = {
+    "ESB01": "appends need READ COMMITTED, which sees what others have just committed: set "
+    "default_transaction_isolation of the role, or of the pool's sessions",
+    "ESB02": "what is acknowledged could be lost with less than synchronous_commit = on: set it for the role, or "
+    'accept the loss with durability="normal"',
+    "ESB03": "a commit that no standby has confirmed is told by a warning: set client_min_messages to notice",
     "42501": "give the role this right: the documentation of PostgreSQL stores says which ones a role needs",
     "53100": "nothing of this write was stored; free some space and try again",
     "53300": "lower the size of pools, or raise max_connections",
     "55P03": "another transaction held a lock for too long; find it in pg_stat_activity, or raise lock_timeout",
     "57014": "it was cancelled, or took longer than statement_timeout; nothing of it was stored",
-    "25P03": "the transaction was idle for longer than idle_timeout, and was rolled back",
     "25006": "the server is a standby, or the session is read-only; connect to the primary",
     _NO_SUCH_TABLE: "the tables of a view are made by its runner's first catch_up()",
 }
-_LOST: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03"})
+_IDLE_FOR_TOO_LONG: Final = "25P03"
+_LOST: Final = frozenset({"57P01", "57P02", "57P03", "57P05"})
 
 
 def storage_error(error: Exception, name: str, sql: str = "", *, is_lost: bool = False) -> StorageError:
     """Make our error of one of the driver's."""
     state = getattr(error, "sqlstate", None)
     said = " ".join(str(error).split("\n", 1)[0].split())
+    if state == _IDLE_FOR_TOO_LONG:
+        return StorageError(name, f"{said}; it was rolled back: end transactions sooner, or raise idle_timeout")
+    if is_lost and "FATAL" in said:
+        return StoreUnavailable(name, f"{said}; check role, password and database, unless the server is just starting")
     if is_lost or state in _LOST or (state or "").startswith("08"):
         return StoreUnavailable(name, f"{said}; the server cannot be reached now, or has ended the session")
-    advice = _ADVICE.get(state or "", "")
+    advice = ADVICE.get(state or "", "")
     problem = f"{said}; {advice}" if advice else f"{said}{_hint(error)}"
     if sql and (not advice or state == _NO_SUCH_TABLE):
         problem += f", in: {' '.join(sql.split())[:300]}"

@@ -33,6 +33,7 @@ Pool: TypeAlias = ConnectionPool[Any]
 """A pool of connections of any kind: what kind of rows they return does not matter here."""
 
 _FEWEST: Final = 2
+_HARMLESS: Final = ("invalid URI query parameter", "invalid connection option")
 
 
 @frozen
@@ -50,9 +51,10 @@ def describe(source: str | Pool, schema: str) -> str:
     dsn = source if isinstance(source, str) else source.conninfo
     try:
         said = conninfo_to_dict(dsn() if callable(dsn) else dsn)
-    except psycopg.Error:
-        # What the driver says may show the password.
-        problem = "this is no connection string of PostgreSQL, as in postgresql://user@host/database"
+    except psycopg.Error as error:
+        # What else the driver says may show the password.
+        reason = str(error).strip() if str(error).startswith(_HARMLESS) else "write postgresql://user@host/database"
+        problem = f"this is no connection string of PostgreSQL: {reason}; a schema is named by schema=…"
         raise ValueError(problem) from None
     where = f"{said.get('host', '')}{':' if 'port' in said else ''}{said.get('port', '')}"
     return f"postgresql://{where}/{said.get('dbname', said.get('user', ''))} ({schema})"
@@ -66,6 +68,8 @@ class Database:
     """
 
     def __init__(self, source: str | Pool, schema: str, *, pool_size: int, limits: Limits) -> None:
+        if not isinstance(source, (str, ConnectionPool)):
+            raise TypeError(f"a store takes a connection string or a psycopg_pool.ConnectionPool, not {source!r}")
         self.schema = schema
         self._source = source
         self._dsn = source if isinstance(source, str) else None

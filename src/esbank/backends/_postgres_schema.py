@@ -132,7 +132,10 @@ _REFUSE_SESSION: Final = """
             OR current_setting('client_min_messages') = 'error') THEN
         RAISE EXCEPTION 'transaction_isolation is %, synchronous_commit is %, client_min_messages is %',
             current_setting('transaction_isolation'), current_setting('synchronous_commit'),
-            current_setting('client_min_messages') USING ERRCODE = 'ESB01';
+            current_setting('client_min_messages')
+            USING ERRCODE = CASE WHEN current_setting('transaction_isolation') <> 'read committed' THEN 'ESB01'
+                                 WHEN current_setting('client_min_messages') <> 'error' THEN 'ESB02'
+                                 ELSE 'ESB03' END;
     END IF;
 """
 LOCK: Final = "SELECT pg_advisory_xact_lock(1702060641, '{quoted}.esbank_events'::regclass::oid::integer)"
@@ -372,4 +375,6 @@ def _prepare(connection: Connection, schema: str) -> None:
     if encoding != "UTF8":
         problem = f"the database has the encoding {encoding}; make one with CREATE DATABASE … ENCODING 'UTF8'"
         raise StorageError(connection.name, problem)
-    connection.script(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+    # IF NOT EXISTS would ask for the right to make one, also where a role with that right has made it.
+    if not connection.rows("SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1", (schema,)):
+        connection.script(f"CREATE SCHEMA {quoted(schema)}")

@@ -390,7 +390,9 @@ class PostgresEventStore:
 
     def _open(self, *, create: bool, digests: bool) -> StoreRow:
         with self._database.own_connection() as connection:
-            return migrate_schema(connection, self._database.schema, create=create, digests=digests)
+            row = migrate_schema(connection, self._database.schema, create=create, digests=digests)
+            self._appender.check(connection)
+            return row
 
     def _open_inline(self) -> None:
         with self._database.exclusive() as connection:

@@ -19,7 +19,7 @@ from esbank.projection._projector import Projector
 from esbank.projection._rebuild import rebuild_views
 from esbank.projection._running import run_until
 from esbank.projection._status import ProjectorState, ProjectorStatus
-from esbank.projection._views import Checkpoint, Failure, prepare
+from esbank.projection._views import Checkpoint, Failure, has_checkpoints, prepare
 from esbank.store import NO_METADATA, EventStore, StoredEvent, ViewStore
 
 __all__ = ["ProjectionRunner"]
@@ -125,8 +125,12 @@ class ProjectionRunner:
                     self._moved.wait(min(left, _GLANCE))
 
     def status(self) -> list[ProjectorStatus]:
-        """Say where each projector is."""
-        self._prepare()
+        """Say where each projector is. This takes no right but to read."""
+        if not self._is_prepared:
+            with self._views.view_transaction() as tx:
+                if has_checkpoints(tx):
+                    prepare(tx)
+                    self._is_prepared = True
         return [self._status(follower) for follower in self._followers.values()]
 
     def resume(self, *names: str) -> None:
@@ -266,8 +270,8 @@ class ProjectionRunner:
         return event
 
     def _status(self, follower: Follower) -> ProjectorStatus:
-        checkpoint = follower.view.checkpoint(self._views.query)
-        failure = follower.view.failure(self._views.query)
+        checkpoint = follower.view.checkpoint(self._views.query) if self._is_prepared else None
+        failure = None if checkpoint is None else follower.view.failure(self._views.query)
         position = None if checkpoint is None else checkpoint.position
         oldest = next(self._store.read_all(after=position, limit=1), None)
         waiting = 0.0 if oldest is None else (datetime.now(UTC) - oldest.recorded_at).total_seconds()
@@ -283,7 +287,7 @@ class ProjectionRunner:
             seconds_behind=max(0.0, waiting),
             failed_position=None if failure is None else failure.position,
             error=misfit or (None if failure is None else failure.error),
-            skipped=len(follower.view.skipped(self._views.query)),
+            skipped=len(follower.view.skipped(self._views.query)) if self._is_prepared else 0,
             untold=untold,
         )
 

@@ -16,7 +16,7 @@ from esbank.projection._binding import BoundTransaction
 from esbank.projection._swap import SHADOW, are_alike, drop_tables, refill_tables, rename_tables, views_on
 from esbank.store import Rows, SqlValue, StoredEvent, Transaction
 
-__all__ = ["Checkpoint", "Failure", "View", "check_identifiers", "prepare"]
+__all__ = ["Checkpoint", "Failure", "View", "check_identifiers", "has_checkpoints", "prepare"]
 
 Read: TypeAlias = Callable[[str, Mapping[str, SqlValue]], Rows]
 """Executes SQL that reads: that of a transaction, or of a view store."""
@@ -87,6 +87,11 @@ def prepare(tx: Transaction) -> None:
             tx.execute("UPDATE esbank_checkpoints SET effects_position = position")
     if not _columns(tx, "esbank_skipped_events"):
         tx.execute(_CREATE_SKIPPED)
+
+
+def has_checkpoints(tx: Transaction) -> bool:
+    """Tell whether any projector has ever made a view."""
+    return bool(_columns(tx, "esbank_checkpoints"))
 
 
 def _columns(tx: Transaction, table: str) -> set[str]:
