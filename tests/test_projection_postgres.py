@@ -80,6 +80,20 @@ def rebuild(store: PostgresEventStore, *projectors: Projector, resume: bool = Fa
 # What people have built.
 
 
+def test_rows_of_people_never_go_with_those_of_a_view(store: PostgresEventStore, person: SQL) -> None:
+    add(store, "pen")
+    run(store, Journal())
+    person.execute("CREATE TABLE notes (position BIGINT REFERENCES journal ON DELETE CASCADE)")
+    person.execute("INSERT INTO notes SELECT position FROM journal")
+
+    with pytest.raises(CheckpointError, match=r"notes.*drop these keys"):
+        rebuild(store, Journal())
+
+    assert person.execute("SELECT count(*) FROM notes").fetchall() == [(1,)]
+    person.execute("DROP TABLE notes")
+    rebuild(store, Journal())
+
+
 def test_a_rebuild_keeps_what_people_have_built_on_a_table(store: PostgresEventStore, person: SQL) -> None:
     add(store, "pen")
     run(store, Journal())

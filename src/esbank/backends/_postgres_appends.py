@@ -28,10 +28,18 @@ from esbank.backends._postgres_arrays import (
     pack_integer,
     pack_integers,
 )
-from esbank.backends._postgres_connection import ADVICE, Connection, ConstraintError, literal, quoted
+from esbank.backends._postgres_connection import (
+    ADVICE,
+    LOCKED_OUT,
+    Connection,
+    ConstraintError,
+    literal,
+    quoted,
+    sqlstate,
+)
 from esbank.backends._postgres_database import Database, discard, keep_open
 from esbank.backends._postgres_events import correlation
-from esbank.errors import EsbankError, StorageError, UnknownOutcome
+from esbank.errors import EsbankError, StorageError, StoreUnavailable, UnknownOutcome
 from esbank.store import (
     ANY_VERSION,
     STREAM_EXISTS,
@@ -49,7 +57,7 @@ _MOST_EVENTS: Final = 1000
 """How many events go to the server in one call, where they come from several appends."""
 
 _DURABLE: Final = frozenset({"on", "remote_apply"})
-_CANCELLED: Final = frozenset({"55P03", "57014"})
+_CANCELLED: Final = frozenset({LOCKED_OUT, "57014"})
 
 
 class Request:
@@ -177,7 +185,8 @@ class Appender:
         except UnknownOutcome:
             raise
         except StorageError as error:
-            if len(requests) == 1 or getattr(error.__cause__, "sqlstate", None) in _CANCELLED:
+            is_nobodys_fault = isinstance(error, StoreUnavailable) or sqlstate(error) in _CANCELLED
+            if len(requests) == 1 or is_nobodys_fault:
                 raise
         # One of them cannot be stored, and has taken the others with it. Each by itself, it fails alone.
         return [self._alone(request) for request in requests]
@@ -224,7 +233,7 @@ class Appender:
         try:
             yield connection
         finally:
-            if connection.is_lost or self._database.closed or not connection.is_mine:
+            if connection.is_lost or connection.is_busy or self._database.closed or not connection.is_mine:
                 discard(connection)
             else:
                 self._idle.append(connection)
@@ -245,12 +254,15 @@ class _Calls:
     """The two functions of a schema."""
 
     def __init__(self, schema: str, *, durable: bool, channel: str | None) -> None:
-        always = f"{str(durable).lower()}, {'NULL' if channel is None else literal(channel)}"
+        always = f"{str(durable).lower()}, {'NULL' if channel is None else literal(channel)}::text"
         self._one = (
             f"SELECT recorded, head, last, seal FROM {quoted(schema)}.esbank_append_one({always},"
-            " $1::text, $2::text, $3, $4, $5::text, $6, $7::text, $8::text, $9, $10)"
+            " $1::text, $2::text, $3::bigint, $4::uuid, $5::text, $6::integer, $7::text, $8::text, $9::bigint,"
+            " $10::bytea)"
         )
-        numbers = ", ".join(f"${number}" for number in range(1, 13))
+        # All types are named: else a function of the same name, of anybody who may create one, could fit better.
+        kinds = "integer text text bigint integer uuid text integer text text bigint bytea"
+        numbers = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(kinds.split(), 1))
         self._many = (
             f"SELECT recorded, versions, positions, digests FROM {quoted(schema)}.esbank_append({always}, {numbers})"
         )

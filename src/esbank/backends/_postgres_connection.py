@@ -21,6 +21,7 @@ from esbank.store import EventStore, ExpectedVersion, NewEvent, PendingAppend, R
 
 __all__ = [
     "ADVICE",
+    "LOCKED_OUT",
     "Connection",
     "ConstraintError",
     "PostgresAppendTransaction",
@@ -30,6 +31,7 @@ __all__ = [
     "execute",
     "literal",
     "quoted",
+    "sqlstate",
     "storage_error",
 ]
 
@@ -68,13 +70,15 @@ class Connection:
         self._owner = os.getpid()
         self._in_transaction = False
         self._is_unconfirmed = False
-        raw.add_notice_handler(self._notice)
+        raw.add_notice_handler(self.heard)
 
     @classmethod
     def of(cls, raw: Raw, name: str, watch: Watch) -> Connection:
         """Return the one that was made of a driver's connection before, or make it."""
         kept: Connection | None = vars(raw).get(_KEPT)
         if kept is None or kept.watch is not watch:
+            if kept is not None:
+                raw.remove_notice_handler(kept.heard)
             kept = vars(raw)[_KEPT] = cls(raw, name, watch)
         return kept
 
@@ -91,6 +95,11 @@ class Connection:
     def is_lost(self) -> bool:
         """Whether the server is gone, or has closed the connection."""
         return self.raw.closed
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a statement is still on its way, because whoever waited for it was interrupted: of no more use."""
+        return bool(self.raw.pgconn.transaction_status == TransactionStatus.ACTIVE)
 
     @property
     def in_transaction(self) -> bool:
@@ -189,7 +198,9 @@ class Connection:
         self._check_confirmed()
 
     def check_sound(self) -> None:
-        """Raise ``StorageError`` when a statement of the open transaction has failed."""
+        """Raise ``StorageError`` when a statement of the open transaction has failed, or has ended it."""
+        if self.raw.pgconn.transaction_status == TransactionStatus.IDLE:
+            raise StorageError(self.name, "a statement has ended the transaction; look what became of it")
         if self.raw.pgconn.transaction_status == TransactionStatus.INERROR:
             raise StorageError(self.name, "a statement of the transaction has failed, so all of it is rolled back")
 
@@ -197,6 +208,8 @@ class Connection:
         """Undo what the open transaction did, if one is open and can be reached."""
         if self._in_transaction and self.is_mine:
             self._in_transaction = False
+            if self.is_busy:
+                self.raw.close()
             with suppress(StoreUnavailable):
                 if not self.is_lost:
                     self.script("ROLLBACK")
@@ -209,7 +222,8 @@ class Connection:
     def _lost(self, error: StoreUnavailable) -> UnknownOutcome:
         return UnknownOutcome(self.name, f"the connection was lost ({error.problem}); {_REPEAT}")
 
-    def _notice(self, notice: Diagnostic) -> None:
+    def heard(self, notice: Diagnostic) -> None:
+        """Take a warning of the server."""
         # Told as a mere warning, and its text is translated: the name of the server's function is not.
         if notice.source_function == "SyncRepWaitForLSN":
             self._is_unconfirmed = True
@@ -225,6 +239,8 @@ _ERRORS: Final = (psycopg.Error, OverflowError, UnicodeError)
 
 _NO_SUCH_TABLE: Final = "42P01"
 _UNIQUE_VIOLATION: Final = "23505"
+LOCKED_OUT: Final = "55P03"
+"""The state in which a statement ends that has waited for a lock for too long."""
 ADVICE: Final = {
     "ESB01": "appends need READ COMMITTED, which sees what others have just committed: set "
     "default_transaction_isolation of the role, or of the pool's sessions",
@@ -234,7 +250,8 @@ ADVICE: Final = {
     "42501": "give the role this right: the documentation of PostgreSQL stores says which ones a role needs",
     "53100": "nothing of this write was stored; free some space and try again",
     "53300": "lower the size of pools, or raise max_connections",
-    "55P03": "another transaction held a lock for too long; find it in pg_stat_activity, or raise lock_timeout",
+    LOCKED_OUT: "another transaction held a lock for too long; find it in pg_stat_activity, or raise lock_timeout",
+    "40P01": "two transactions waited for each other, and this one was rolled back; try again",
     "57014": "it was cancelled, or took longer than statement_timeout; nothing of it was stored",
     "25006": "the server is a standby, or the session is read-only; connect to the primary",
     _NO_SUCH_TABLE: "the tables of a view are made by its runner's first catch_up()",
@@ -258,6 +275,12 @@ def storage_error(error: Exception, name: str, sql: str = "", *, is_lost: bool =
     if sql and (not advice or state == _NO_SUCH_TABLE):
         problem += f", in: {' '.join(sql.split())[:300]}"
     return (ConstraintError if state == _UNIQUE_VIOLATION else StorageError)(name, problem)
+
+
+def sqlstate(error: StorageError) -> str | None:
+    """Return PostgreSQL's own name for an error of ours, if it is of PostgreSQL's making."""
+    state: str | None = getattr(error.__cause__, "sqlstate", None)
+    return state
 
 
 def _hint(error: Exception) -> str:

@@ -15,12 +15,14 @@ from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from esbank.backends._postgres_connection import (
+    LOCKED_OUT,
     Connection,
     PostgresTransaction,
     Raw,
     execute,
     literal,
     quoted,
+    sqlstate,
     storage_error,
 )
 from esbank.backends._postgres_watch import Watch
@@ -79,7 +81,7 @@ class Database:
         self._check_size()
         self._look_here_first = (
             f"SELECT set_config('search_path', concat_ws(', ', {literal(quoted(schema))},"
-            " nullif(current_setting('search_path'), '')), true)"
+            " nullif(current_setting('search_path'), ''), 'pg_temp'), true)"
             + "".join(f"; SET LOCAL {name} TO DEFAULT" for name in _PLANS)
         )
         # A rebuild copies whole tables; what has to wait for a lock is still limited.
@@ -226,10 +228,13 @@ class Database:
         source = self._source
         if not isinstance(source, str):
             raise TypeError("the pool that was given opens all connections")
+        raw: Raw | None = None
         try:
             raw = psycopg.connect(source, **self._arguments(source))
             self._configure(raw)
         except psycopg.Error as error:
+            if raw is not None:
+                raw.close()
             raise storage_error(error, self.name, is_lost=True) from error
         return Connection(raw, self.name, self._watch)
 
@@ -275,6 +280,10 @@ class Database:
                 self.check_connections()
                 connection = borrowed.enter_context(self.connection())
                 connection.begin(begin)
+            except StorageError as error:
+                if sqlstate(error) == LOCKED_OUT:  # nothing was begun, so whoever can wait may try again
+                    raise StoreUnavailable(self.name, error.problem) from error.__cause__
+                raise
             try:
                 yield connection
                 if connection.in_transaction:

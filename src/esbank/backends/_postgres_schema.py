@@ -172,8 +172,18 @@ DECLARE
     firsts  bigint[] := '{{{{}}}}';
     heads   bytea[];                -- for each stream, the digest of its last event
     refused integer[];              -- the appends that are left out
+    streams text := '[1:' || cardinality(counts) || ']';
+    events  text := '[1:' || (SELECT sum(c.count) FROM unnest(counts) AS c (count)) || ']';
 BEGIN
     {_REFUSE_SESSION}
+    IF coalesce(0 > ANY (counts), true)
+        OR (streams = ALL (ARRAY[array_dims(appends), array_dims(categories), array_dims(keys), array_dims(expected),
+            array_dims(counts)])) IS NOT TRUE
+        OR (events = ALL (ARRAY[array_dims(ids), array_dims(types), array_dims(schema_versions), array_dims(data),
+            array_dims(metadata), coalesce(array_dims(occurred_at), events),
+            coalesce(array_dims(correlations), events)])) IS NOT TRUE THEN
+        RAISE EXCEPTION 'the arrays do not fit each other' USING ERRCODE = 'array_subscript_error';
+    END IF;
     {_LOCK}
     SELECT e.position, e.recorded_at INTO last, latest
         FROM {{schema}}.esbank_events AS e ORDER BY e.position DESC LIMIT 1;

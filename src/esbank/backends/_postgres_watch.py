@@ -30,6 +30,7 @@ class Watch:
     def after_fork(self) -> None:
         """Begin anew, without the thread, which is the parent's."""
         self._deadlines: dict[psycopg.Connection[Any], float] = {}
+        self._mutex = threading.Lock()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -38,12 +39,17 @@ class Watch:
         if self._limit is not None:
             self._deadlines[connection] = time.monotonic() + self._limit
             if self._thread is None:
-                self._thread = threading.Thread(target=self._look, name="esbank watches commits", daemon=True)
-                self._thread.start()
+                self._start()
 
     def end(self, connection: psycopg.Connection[Any]) -> None:
         """Watch it no longer."""
         self._deadlines.pop(connection, None)
+
+    def _start(self) -> None:
+        with self._mutex:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._look, name="esbank watches commits", daemon=True)
+                self._thread.start()
 
     def stop(self) -> None:
         """End the thread."""
@@ -54,7 +60,7 @@ class Watch:
             now = time.monotonic()
             for connection, deadline in list(self._deadlines.items()):
                 if deadline < now and self._deadlines.pop(connection, None) is not None:
-                    _log.warning("a commit is cancelled after %s seconds: no standby has confirmed it", self._limit)
+                    _log.warning("cancelled after %s seconds, as no standby seems to confirm it", self._limit)
                     try:
                         connection.cancel_safe(timeout=_PATIENCE)
                     except psycopg.Error as error:

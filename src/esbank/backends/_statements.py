@@ -9,7 +9,8 @@ from typing import Final
 __all__ = ["check_statement", "number_parameters"]
 
 _CONTROLS_TRANSACTION: Final = re.compile(
-    r"(?:[\s;]++|--[^\n]*+\n|/\*.*?\*/)*+(BEGIN|START|COMMIT|END|ABORT|ROLLBACK|SAVEPOINT|RELEASE)\b",
+    r"(?:[\s;]++|--[^\n]*+\n|/\*.*?\*/)*+"
+    r"(BEGIN|START|COMMIT|END|ABORT|ROLLBACK|SAVEPOINT|RELEASE|PREPARE\s+TRANSACTION)\b",
     re.IGNORECASE | re.DOTALL,
 )
 _TOKEN: Final = re.compile(

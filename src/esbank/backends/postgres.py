@@ -254,6 +254,7 @@ class PostgresEventStore:
         """
         appends = [tuple(append) for append in appends]  # before the lock is taken
         with self._database.transaction() as connection:
+            self._appender.check(connection)
             count = import_events(connection, self._statements, appends, has_digests=self._has_digests)
         self._tell_waiting()
         return count

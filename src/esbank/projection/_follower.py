@@ -178,7 +178,7 @@ class Follower:
         return checkpoint
 
     def handle_the_rest(self, tx: Transaction, view: View, checkpoint: Checkpoint) -> Checkpoint:
-        """Take all that is committed beyond a checkpoint into a view, in one transaction that keeps appends out."""
+        """Take all that is committed beyond a checkpoint into a view, in one transaction."""
         head = self.store.head() or 0
         while (checkpoint.position or 0) < head:
             page = Page(self._codec, list(self.store.read_all(after=checkpoint.position, limit=PAGE)))

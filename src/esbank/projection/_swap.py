@@ -12,7 +12,7 @@ from typing import Final
 
 from esbank.store import Rows, Transaction
 
-__all__ = ["SHADOW", "are_alike", "drop_tables", "refill_tables", "rename_tables", "views_on"]
+__all__ = ["SHADOW", "are_alike", "drop_tables", "keys_on", "refill_tables", "rename_tables", "views_on"]
 
 SHADOW: Final = "__rebuild"
 """How the names of the new tables end, as long as there are the old ones."""
@@ -50,9 +50,11 @@ def rename_tables(tx: Transaction, tables: Mapping[str, str]) -> None:
         tx.execute(f"ALTER TABLE {_here(tx, other)} RENAME TO {table}")
         indexes = tx.execute(
             """
-            SELECT i.indexrelid::regclass::text, quote_ident(replace(c.relname, :shadow, ''))
+            SELECT i.indexrelid::regclass::text,
+                   pg_catalog.quote_ident(pg_catalog.replace(c.relname::text, :shadow::text, ''))
             FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
-            WHERE i.indrelid = to_regclass(:table) AND strpos(c.relname, :shadow) > 0
+            WHERE i.indrelid = pg_catalog.to_regclass(:table)::oid
+                AND pg_catalog.strpos(c.relname::text, :shadow::text) > 0
             """,
             {"table": _here(tx, table), "shadow": SHADOW},
         )
@@ -67,8 +69,8 @@ def views_on(tx: Transaction, tables: Iterable[str]) -> list[str]:
         rows = tx.execute(
             """
             SELECT r.ev_class::regclass::text FROM pg_depend AS d JOIN pg_rewrite AS r ON r.oid = d.objid
-            WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
-                AND d.refobjid = to_regclass(:table) AND r.ev_class <> d.refobjid
+            WHERE d.classid = 'pg_rewrite'::regclass::oid AND d.refclassid = 'pg_class'::regclass::oid
+                AND d.refobjid = pg_catalog.to_regclass(:table)::oid AND r.ev_class <> d.refobjid
             """,
             {"table": _here(tx, table)},
         )
@@ -76,19 +78,42 @@ def views_on(tx: Transaction, tables: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
+def keys_on(tx: Transaction, tables: Iterable[str]) -> list[str]:
+    """List the tables of people that refer to these by a foreign key: their rows would go, or not let these go."""
+    names = [_here(tx, table) for table in tables]
+    mine = [_oid(tx, name) for name in names]
+    found = set[str]()
+    for name in names:
+        rows = tx.execute(
+            """
+            SELECT conrelid::regclass::text FROM pg_constraint
+            WHERE contype = 'f' AND confrelid = pg_catalog.to_regclass(:table)::oid
+                AND conrelid <> ALL (CAST(:mine AS oid[]))
+            """,
+            {"table": name, "mine": f"{{{','.join(mine)}}}"},
+        )
+        found |= {table for (table,) in rows}
+    return sorted(found)
+
+
+def _oid(tx: Transaction, name: str) -> str:
+    ((oid,),) = tx.execute("SELECT coalesce(pg_catalog.to_regclass(:name)::oid, 0)::bigint", {"name": name})
+    return str(oid)
+
+
 def _here(tx: Transaction, table: str) -> str:
     """Name a table so that none of another schema is meant."""
-    ((schema,),) = tx.execute("SELECT quote_ident(current_schema())")
+    ((schema,),) = tx.execute("SELECT pg_catalog.quote_ident(pg_catalog.current_schema()::text)")
     return f"{schema}.{table}"
 
 
 def _columns(tx: Transaction, table: str) -> Rows:
     return tx.execute(
         """
-        SELECT quote_ident(attname), format_type(atttypid, atttypmod), attcollation::bigint, attnotnull,
-               attidentity::text, attgenerated::text <> ''
+        SELECT pg_catalog.quote_ident(attname::text), pg_catalog.format_type(atttypid, atttypmod),
+               attcollation::bigint, attnotnull, attidentity::text, attgenerated::text <> ''
         FROM pg_attribute
-        WHERE attrelid = to_regclass(:table) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+        WHERE attrelid = pg_catalog.to_regclass(:table)::oid AND attnum > 0 AND NOT attisdropped ORDER BY attnum
         """,
         {"table": _here(tx, table)},
     )
@@ -98,15 +123,18 @@ def _advance_sequences(tx: Transaction, table: str, other: str) -> None:
     """Let the numbers that a table gives to its rows go on after those that another has given."""
     sequences = tx.execute(
         """
-        SELECT pg_get_serial_sequence(:table, attname), pg_get_serial_sequence(:other, attname) FROM pg_attribute
-        WHERE attrelid = to_regclass(:table) AND attnum > 0 AND NOT attisdropped
-            AND pg_get_serial_sequence(:table, attname) IS NOT NULL
+        SELECT pg_catalog.pg_get_serial_sequence(:table::text, attname::text),
+               pg_catalog.pg_get_serial_sequence(:other::text, attname::text)
+        FROM pg_attribute
+        WHERE attrelid = pg_catalog.to_regclass(:table)::oid AND attnum > 0 AND NOT attisdropped
+            AND pg_catalog.pg_get_serial_sequence(:table::text, attname::text) IS NOT NULL
         """,
         {"table": table, "other": other},
     )
     for mine, its in sequences:
         # Never back, because that would stay so when the transaction is rolled back.
         tx.execute(
-            f"SELECT setval('{mine}', greatest(m.last_value, i.last_value), m.is_called OR i.is_called)"
-            f" FROM {mine} AS m, {its} AS i"
+            "SELECT pg_catalog.setval(CAST(:mine AS regclass), greatest(m.last_value, i.last_value),"
+            f" m.is_called OR i.is_called) FROM {mine} AS m, {its} AS i",
+            {"mine": mine},
         )

@@ -13,7 +13,7 @@ from attrs import Factory, evolve, field, frozen
 
 from esbank.errors import CheckpointError, DefinitionError
 from esbank.projection._binding import BoundTransaction
-from esbank.projection._swap import SHADOW, are_alike, drop_tables, refill_tables, rename_tables, views_on
+from esbank.projection._swap import SHADOW, are_alike, drop_tables, keys_on, refill_tables, rename_tables, views_on
 from esbank.store import Rows, SqlValue, StoredEvent, Transaction
 
 __all__ = ["Checkpoint", "Failure", "View", "check_identifiers", "has_checkpoints", "prepare"]
@@ -68,7 +68,8 @@ _COLUMNS: Final = {
     "sqlite": "SELECT name FROM pragma_table_info('{table}')",
     "postgresql": """
         SELECT attname::text FROM pg_attribute
-        WHERE attrelid = to_regclass(quote_ident(current_schema()) || '.{table}') AND attnum > 0 AND NOT attisdropped
+        WHERE attnum > 0 AND NOT attisdropped AND attrelid = pg_catalog.to_regclass(
+            pg_catalog.quote_ident(pg_catalog.current_schema()::text) || '.{table}'::text)::oid
     """,
 }
 
@@ -341,8 +342,10 @@ class View:
     def check_replaceable(self, tx: Transaction) -> None:
         """Raise ``CheckpointError`` when the tables are declared otherwise now, and views of people hold the old."""
         checkpoint = self.checkpoint(tx.execute)
-        if tx.dialect == "postgresql" and checkpoint is not None and checkpoint.definition != self.definition:
-            self._check_free(tx)
+        if tx.dialect == "postgresql" and checkpoint is not None:
+            self._check_unreferenced(tx)
+            if checkpoint.definition != self.definition:
+                self._check_free(tx)
 
     def take_over(self, tx: Transaction, shadow: View, checkpoint: Checkpoint, *, is_same_log: bool) -> None:
         """Become what `shadow` is, in one transaction: its tables, its rows and its checkpoint."""
@@ -362,6 +365,7 @@ class View:
         shadow.drop(tx)
 
     def _replace(self, tx: Transaction, shadow: View, checkpoint: Checkpoint) -> None:
+        self._check_unreferenced(tx)
         before = self.checkpoint(tx.execute)
         tables = {table: shadow._physical(table) for table in self.tables}
         if before is not None and before.definition == self.definition and are_alike(tx, tables):
@@ -373,6 +377,15 @@ class View:
             self.drop(tx)
             rename_tables(tx, tables)
         self._insert(tx, checkpoint)
+
+    def _check_unreferenced(self, tx: Transaction) -> None:
+        tables = keys_on(tx, self._made_tables(tx))
+        if tables:
+            problem = (
+                f"these tables refer to its own by a foreign key: {', '.join(tables)}; rows of a view come and go, so "
+                "drop these keys, and rebuild"
+            )
+            raise CheckpointError(self.projector, problem)
 
     def _check_free(self, tx: Transaction) -> None:
         views = views_on(tx, self._made_tables(tx))

@@ -7,6 +7,7 @@ no place for data that anybody wants to keep.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -43,6 +44,7 @@ class PostgresServer:
         self._folder = Path(tempfile.mkdtemp(prefix="esbank-postgres-"))
         self._log = self._folder / "log"
         self._prefix, self._user = _somebody_else(self._folder)
+        atexit.register(self.close)
         try:
             self._run("initdb", "--pgdata", self._data, "--username=postgres", "--auth=trust", "--encoding=UTF8",
                       "--no-locale", "--no-sync")  # fmt: skip
@@ -96,6 +98,7 @@ class PostgresServer:
 
     def close(self) -> None:
         """Stop the server and remove all that it has kept."""
+        atexit.unregister(self.close)
         self._end(signal.SIGQUIT)
         shutil.rmtree(self._folder, ignore_errors=True)
 
