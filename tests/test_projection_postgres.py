@@ -83,7 +83,8 @@ def rebuild(store: PostgresEventStore, *projectors: Projector, resume: bool = Fa
 def test_rows_of_people_never_go_with_those_of_a_view(store: PostgresEventStore, person: SQL) -> None:
     add(store, "pen")
     run(store, Journal())
-    person.execute("CREATE TABLE notes (position BIGINT REFERENCES journal ON DELETE CASCADE)")
+    person.execute("ALTER TABLE journal ADD UNIQUE (position)")
+    person.execute("CREATE TABLE notes (position BIGINT REFERENCES journal (position) ON DELETE CASCADE)")
     person.execute("INSERT INTO notes SELECT position FROM journal")
 
     with pytest.raises(CheckpointError, match=r"notes.*drop these keys"):
