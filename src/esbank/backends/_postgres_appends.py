@@ -53,8 +53,9 @@ from esbank.store import (
 
 __all__ = ["Answer", "Appender", "Refused", "Request"]
 
-_MOST_EVENTS: Final = 1000
-"""How many events go to the server in one call, where they come from several appends."""
+_HEAVIEST: Final = 2_000_000
+"""How much goes to the server in one call, where it comes from several appends: characters of data, and some more."""
+_AROUND_DATA: Final = 200
 
 _DURABLE: Final = frozenset({"on", "remote_apply"})
 _CANCELLED: Final = frozenset({LOCKED_OUT, "57014"})
@@ -75,6 +76,8 @@ class Request:
         """All that names a stream."""
         self.count = sum([len(append.events) for append in appends])
         """How many events there are."""
+        self.weight = sum([_AROUND_DATA + len(event.data) for append in appends for event in append.events])
+        """How much that is to send."""
 
         self._packed: Packed | None = None
 
@@ -114,7 +117,7 @@ class Stored:
 
 @frozen
 class Refused:
-    """Nothing was stored: a stream is not as expected, or has an event with one of the ids already."""
+    """Nothing was stored by the call: a stream is not as expected, or has an event with one of the ids already."""
 
     versions: Mapping[StreamId, int]
     unknown: UnknownOutcome | None = None
@@ -139,7 +142,7 @@ class Appender:
 
     def _begin(self) -> None:
         self._group = GroupCommit[Request, Stored | Refused | StorageError](
-            self._run, most=_MOST_EVENTS, after_failure=self._after_failure
+            self._run, most=_HEAVIEST, after_failure=self._after_failure
         )
 
     def after_fork(self) -> None:
@@ -158,7 +161,7 @@ class Appender:
         names: frozenset[Hashable] = frozenset([part.stream for part in request.parts])
         if self._group.is_busy:
             request.pack()  # while the others are on their way
-        answer = self._group.submit(request, names, request.count)
+        answer = self._group.submit(request, names, request.weight)
         if isinstance(answer, StorageError):
             raise answer
         return _results(request, answer)

@@ -12,7 +12,8 @@ from esbank.backends._imports import check_import
 from esbank.backends._postgres_arrays import UUID as UUID_ARRAY
 from esbank.backends._postgres_arrays import array, pack_bytes
 from esbank.backends._postgres_connection import Connection, quoted
-from esbank.backends._postgres_schema import LOCK, filled
+from esbank.backends._postgres_functions import LOCK
+from esbank.backends._postgres_schema import filled
 from esbank.errors import DuplicateEvent, StorageError
 from esbank.store import AppendResult, Rows, StoredEvent, StreamAppend, StreamId
 

@@ -9,8 +9,6 @@ import warnings
 import weakref
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from itertools import chain, groupby
-from operator import itemgetter
 from typing import Any, Final, Literal, Self
 from uuid import UUID
 
@@ -46,10 +44,9 @@ from esbank.backends._postgres_events import (
     correlation,
     find_repeat,
     import_events,
-    stored_events,
-    stream_id,
 )
 from esbank.backends._postgres_listener import Listener
+from esbank.backends._postgres_reader import Reader
 from esbank.backends._postgres_schema import StoreRow
 from esbank.backends._postgres_schema import migrate as migrate_schema
 from esbank.errors import StorageError, StreamNotFound
@@ -72,7 +69,6 @@ from esbank.store import (
 
 __all__ = ["PostgresEventStore", "migrate"]
 
-_PAGE: Final = 1000
 _LONGEST_NAME: Final = 63
 # How long to pause before the database is asked again for what others have appended, in seconds: the longer it has been
 # quiet, the longer.
@@ -123,6 +119,7 @@ class PostgresEventStore:
         limits = Limits(connect_timeout, lock_timeout, statement_timeout, idle_timeout)
         self._database = Database(source, _checked(schema), pool_size=pool_size, limits=limits)
         self._statements = Statements(schema)
+        self._reader = Reader(self._database, self._statements)
         channel = schema if notify else None
         self._appender = Appender(self._database, durable=durability == "full", channel=channel)
         self._claims = Claims(self._database)
@@ -212,7 +209,7 @@ class PostgresEventStore:
         check_stream(stream)
         check_read(after=after, up_to=up_to, limit=limit)
         self._database.check_open()
-        return self._pages(stream, after, _or_most(up_to), _or_most(limit), backwards=backwards)
+        return self._reader.stream(stream, after, _or_most(up_to), _or_most(limit), backwards=backwards)
 
     def read_all(
         self,
@@ -232,20 +229,20 @@ class PostgresEventStore:
             if wanted is not None:
                 filters.append(names_in(wanted))
                 sql += f" AND {column} = ANY (${len(filters) + 2}::text[])"
-        return self._log_events(sql, filters, after or 0, _or_most(limit))
+        return self._reader.events(sql, filters, after or 0, _or_most(limit))
 
     def read_correlated(self, correlation_id: str) -> Iterator[StoredEvent]:
         """Read the events of one conversation, whatever their streams, in position order, in pages."""
         check_correlation_id(correlation_id)
         self._database.check_open()
         sql = f"{self._statements.read_all} AND correlation = $3"
-        return self._log_events(sql, [correlation(correlation_id)], 0, MOST)
+        return self._reader.events(sql, [correlation(correlation_id)], 0, MOST)
 
     def read_appends(self, *, after: int | None = None) -> Iterator[tuple[StoredEvent, ...]]:
         """Read the log append by append, in position order, in pages: the events that were stored together."""
         check_read(after=0 if after is None else after)
         self._database.check_open()
-        return self._log_appends(after or 0)
+        return self._reader.appends(after or 0)
 
     def import_events(self, appends: Iterable[Sequence[StoredEvent]]) -> int:
         """Insert the appends of another log at the end, as they are, in one transaction; return how many events.
@@ -314,7 +311,7 @@ class PostgresEventStore:
     def streams(self, category: str) -> Iterator[StreamId]:
         """List the streams of a category, ordered by key, in pages."""
         self._database.check_open()
-        return self._stream_ids(category)
+        return self._reader.streams(category)
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Keep `snapshot` instead of the one that its stream has."""
@@ -453,53 +450,6 @@ class PostgresEventStore:
             if self._listener is None and not self._database.closed:
                 self._listener = Listener(self._database, self._channel, self._tell_waiting)
             return self._listener
-
-    def _pages(self, stream: StreamId, after: int, up_to: int, left: int, *, backwards: bool) -> Iterator[StoredEvent]:
-        sql = self._statements.read_backwards if backwards else self._statements.read_forwards
-        while True:
-            self._database.check_open()
-            size = min(left, _PAGE)
-            rows = self._database.rows(sql, (stream.category, stream.key, after, up_to, size))
-            for row in rows:
-                yield StoredEvent(stream, *row)
-            left -= size
-            if len(rows) < size or not left:
-                return
-            last: int = rows[-1][0]
-            after, up_to = (after, last - 1) if backwards else (last, up_to)
-
-    def _log_events(self, sql: str, filters: Sequence[object], position: int, left: int) -> Iterator[StoredEvent]:
-        for rows in self._log_pages(sql, filters, position, left):
-            yield from stored_events(rows, self._database.name)
-
-    def _log_appends(self, position: int) -> Iterator[tuple[StoredEvent, ...]]:
-        for (first,) in self._database.rows(self._statements.next_append, (position,)):
-            position = min(position, first - 1)
-        rows = chain.from_iterable(self._log_pages(self._statements.read_appends, (), position, MOST))
-        for _, append in groupby(rows, key=itemgetter(-1)):
-            yield tuple(stored_events([row[:-1] for row in append], self._database.name))
-
-    def _log_pages(self, sql: str, filters: Sequence[object], position: int, left: int) -> Iterator[Rows]:
-        sql += self._statements.in_order
-        while True:
-            self._database.check_open()
-            size = min(left, _PAGE)
-            rows = self._database.rows(sql, (position, size, *filters))
-            yield rows
-            left -= size
-            if len(rows) < size or not left:
-                return
-            position = rows[-1][3]
-
-    def _stream_ids(self, category: str) -> Iterator[StreamId]:
-        after = ""
-        while True:
-            rows = self._database.rows(self._statements.streams, (category, after, _PAGE))
-            for (key,) in rows:
-                yield stream_id(category, key, self._database.name)
-            if len(rows) < _PAGE:
-                return
-            after = rows[-1][0]
 
 
 def migrate(source: str | ConnectionPool[Any], *, schema: str = "esbank", digests: bool = True) -> None:
