@@ -366,10 +366,10 @@ def test_a_lock_that_is_held_for_too_long_fails_the_whole_group_and_stores_nothi
         assert store.head() == 1
 
 
-def test_a_group_takes_a_thousand_events_at_most(server_dsn: str, schema: str, store: PostgresEventStore) -> None:
-    events = [[event() for _ in range(400)] for _ in range(4)]
+def test_a_group_sends_two_megabytes_at_most(server_dsn: str, schema: str, store: PostgresEventStore) -> None:
+    events = [NewEvent("Noted", f'"{"x" * 800_000}"') for _ in range(4)]
 
-    grouped(server_dsn, schema, store, [partial(append, store, key, *some) for key, some in enumerate(events)])
+    grouped(server_dsn, schema, store, [partial(append, store, key, one) for key, one in enumerate(events)])
 
     assert [sorted(set(keys)) for keys in commits(store)] == [["0", "1"], ["2", "3"]]
 
