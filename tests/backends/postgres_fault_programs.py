@@ -8,8 +8,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 
+from processes import fork, status_of
 from psycopg_pool import ConnectionPool
 
 from esbank.backends.postgres import PostgresEventStore
@@ -95,24 +95,6 @@ def hold(dsn: str, schema: str, name: str) -> None:
 
 
 # Forks
-
-
-def fork(child: Callable[[], object]) -> int:
-    """Run `child` in a fork, which ends with the status 0 unless it raises; return its process id."""
-    pid = os.fork()
-    if pid:
-        return pid
-    status = 1
-    try:
-        child()
-        status = 0
-    except BaseException as error:  # noqa: BLE001  # said, and told by the status
-        print(f"in the child: {error!r}", file=sys.stderr, flush=True)  # noqa: T201  # this is for whoever mends it
-    os._exit(status)
-
-
-def status_of(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def state_of(dsn: str, schema: str) -> dict[str, object]:

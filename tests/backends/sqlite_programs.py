@@ -11,10 +11,11 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable
 from itertools import count
 from multiprocessing import get_context
 from typing import Any
+
+from processes import fork, status_of
 
 from esbank.backends.sqlite import SQLiteEventStore
 from esbank.errors import ConcurrencyError, EsbankError, StorageError
@@ -164,24 +165,6 @@ def fill_the_disk(path: str) -> None:
         store.append(ACCOUNT, events, expected_version=ANY_VERSION)
         versions_now = [stored.version for stored in store.read(ACCOUNT)]
     say({"acknowledged": acknowledged, "failure": failure, "then": versions_then, "now": versions_now})
-
-
-def fork(child: Callable[[], object]) -> int:
-    """Run `child` in a fork, which ends with the status 0 unless it raises; return its process id."""
-    pid = os.fork()
-    if pid:
-        return pid
-    status = 1
-    try:
-        child()
-        status = 0
-    except BaseException as error:  # noqa: BLE001  # said, and told by the status
-        print(f"in the child: {error!r}", file=sys.stderr, flush=True)  # noqa: T201  # this is for whoever mends it
-    os._exit(status)
-
-
-def status_of(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 class Signal:

@@ -49,6 +49,22 @@ def append(store: PostgresEventStore) -> int:
     return store.append(ACCOUNT, [NewEvent("Deposited", "{}")], expected_version=ANY_VERSION).version
 
 
+def half_read(dsn: str, schema: str) -> list[int]:
+    store = PostgresEventStore(dsn, schema=schema)
+    append(store)
+    append(store)
+    events = store.read(ACCOUNT)
+    del store
+    return [event.version for event in events]
+
+
+def test_a_half_read_log_keeps_its_store(server_dsn: str, schema: str) -> None:
+    with pytest.warns(ResourceWarning):
+        versions = half_read(server_dsn, schema)
+
+    assert versions == [1, 2]
+
+
 def lock(table: str, key: int) -> str:
     return f"SELECT pg_advisory_xact_lock({key}, '{table}'::regclass::oid::integer)"
 

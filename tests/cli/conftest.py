@@ -10,6 +10,8 @@ from textwrap import dedent
 import pytest
 from commands import Result, Run, WriteModule, run_process
 
+from esbank.backends.sqlite import SQLiteEventStore
+from esbank.bank import Bank
 from esbank.cli import main
 
 
@@ -60,3 +62,15 @@ def start(folder: Path) -> Run:
         return run_process(folder, *arguments)
 
     return start
+
+
+@pytest.fixture
+def store(folder: Path) -> Path:
+    """Make a store with three events in two streams."""
+    path = folder / "bank.db"
+    with SQLiteEventStore(path) as opened:
+        bank = Bank(opened)
+        bank.open_account("acc-001", "Alice")
+        bank.deposit("acc-001", 500)
+        bank.open_account("acc-002", "Bob")
+    return path

@@ -22,18 +22,6 @@ from esbank.verification import verify
 DONE = "3 events in 3 appends: the target holds what the source held.\n"
 
 
-@pytest.fixture
-def store(folder: Path) -> Path:
-    """Make a store with three events in two streams."""
-    path = folder / "bank.db"
-    with SQLiteEventStore(path) as opened:
-        bank = Bank(opened)
-        bank.open_account("acc-001", "Alice")
-        bank.deposit("acc-001", 500)
-        bank.open_account("acc-002", "Bob")
-    return path
-
-
 @pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("target", ["copy.db", "./copy.db", "sqlite:///copy.db", "sqlite:///%63opy.db"])
 def test_a_store_is_copied_into_a_new_one(start: Run, folder: Path, target: str) -> None:

@@ -40,18 +40,6 @@ def url(server: PostgresServer, schema: str) -> str:
     return f"{server.dsn}&esbank_schema={schema}"
 
 
-@pytest.fixture
-def store(folder: Path) -> Path:
-    """Make a file with three events in two streams."""
-    path = folder / "bank.db"
-    with SQLiteEventStore(path) as opened:
-        bank = Bank(opened)
-        bank.open_account("acc-001", "Alice")
-        bank.deposit("acc-001", 500)
-        bank.open_account("acc-002", "Bob")
-    return path
-
-
 def test_a_store_moves_there_and_back(start: Run, store: Path, server: PostgresServer, schema: str, url: str) -> None:
     there, back = start("copy", store, url), start("copy", url, "back.db")
 

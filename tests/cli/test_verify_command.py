@@ -22,18 +22,6 @@ from esbank.store import NewEvent, StreamId
 HEAD = re.compile(r"head (3:[0-9a-f]{64})\n")
 
 
-@pytest.fixture
-def store(folder: Path) -> Path:
-    """Make a store with three events in two streams."""
-    path = folder / "bank.db"
-    with SQLiteEventStore(path) as opened:
-        bank = Bank(opened)
-        bank.open_account("acc-001", "Alice")
-        bank.deposit("acc-001", 500)
-        bank.open_account("acc-002", "Bob")
-    return path
-
-
 def tamper(path: Path, sql: str) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
         for (trigger,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from attrs import frozen
 
-from esbank.errors import ConcurrencyError, DuplicateEvent
+from esbank.errors import ConcurrencyError, DuplicateEvent, StorageError
 from esbank.store import (
     NO_METADATA,
     AppendResult,
+    AppendTransaction,
     DigestNext,
     InlineHandler,
     NewEvent,
@@ -26,6 +27,8 @@ from esbank.store import (
 
 __all__ = [
     "MOST",
+    "REPEAT",
+    "ConstraintError",
     "WrittenMetadata",
     "check_appends",
     "check_correlation_id",
@@ -39,14 +42,21 @@ __all__ = [
     "name_once",
     "names_in",
     "number",
-    "repeated",
+    "recognise",
     "results",
+    "tell_inline",
     "write_metadata",
 ]
 
 
+REPEAT: Final = "repeat the same append, or the command with its command_id, to learn whether it was stored"
+"""What to do about an unknown outcome."""
 MOST: Final = 2**63 - 1
 """The highest version or position that every backend can count to."""
+
+
+class ConstraintError(StorageError):
+    """A unique key or a trigger refused a row."""
 
 
 def check_appends(appends: Sequence[StreamAppend], conditions: Sequence[StreamCondition] = ()) -> None:
@@ -119,6 +129,26 @@ def check_inline(handlers: Iterable[InlineHandler]) -> tuple[InlineHandler, ...]
         if isinstance(handler, type) or not callable(getattr(handler, "on_append", None)):
             raise TypeError(f"an inline handler is an object with on_append(), such as a projector, not {handler!r}")
     return handlers
+
+
+class _EndingTransaction(AppendTransaction, Protocol):
+    """A transaction that can be told to take no more statements."""
+
+    def end(self) -> None: ...
+
+
+def tell_inline(
+    handlers: Sequence[InlineHandler], begin: Callable[[], _EndingTransaction], stored: Sequence[StoredEvent]
+) -> None:
+    """Let handlers take events in the open transaction that appends them, as `begin` makes it for them."""
+    if not handlers:
+        return
+    transaction = begin()
+    try:
+        for handler in handlers:
+            handler.on_append(transaction, tuple(stored))
+    finally:
+        transaction.end()
 
 
 def check_read(*, after: int = 0, up_to: int | None = None, limit: int | None = None) -> None:
@@ -215,7 +245,7 @@ def number(
         )
 
 
-def repeated(appends: Sequence[StreamAppend], first: Sequence[StoredEvent]) -> bool:
+def _repeated(appends: Sequence[StreamAppend], first: Sequence[StoredEvent]) -> bool:
     """Tell whether `appends` say again, word for word, what an earlier append stored as `first`."""
     given = list(flatten(appends))
     return len(given) == len(first) and all(
@@ -227,6 +257,18 @@ def repeated(appends: Sequence[StreamAppend], first: Sequence[StoredEvent]) -> b
         and stored.metadata_text == event.metadata.to_json()
         for (stream, event), stored in zip(given, first, strict=True)
     )
+
+
+def recognise(
+    appends: Sequence[StreamAppend], first: Sequence[StoredEvent], stream: StreamId, event: NewEvent
+) -> tuple[AppendResult, ...]:
+    """Return the first results of `appends`, of which one event has an id that came with what is stored as `first`.
+
+    Raises ``DuplicateEvent`` when they are not the same.
+    """
+    if not _repeated(appends, first):
+        raise DuplicateEvent(stream, event.event_id)
+    return results(appends, first)
 
 
 def results(appends: Sequence[StreamAppend], stored: Sequence[StoredEvent]) -> tuple[AppendResult, ...]:

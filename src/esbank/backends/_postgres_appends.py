@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 from attrs import evolve, frozen
 from psycopg.types.numeric import Int4, Int8
 
-from esbank.backends._appends import MOST, WrittenMetadata, concerned, flatten
+from esbank.backends._appends import MOST, REPEAT, ConstraintError, WrittenMetadata, concerned, flatten
 from esbank.backends._group_commit import GroupCommit
 from esbank.backends._postgres_arrays import (
     BIGINT,
@@ -32,7 +32,6 @@ from esbank.backends._postgres_connection import (
     ADVICE,
     LOCKED_OUT,
     Connection,
-    ConstraintError,
     literal,
     quoted,
     sqlstate,
@@ -246,10 +245,7 @@ class Appender:
             mine = copy(error)
             mine.__cause__ = error.__cause__
             return mine
-        problem = (
-            f"the thread that made this append together with its own was stopped by {error!r}; repeat the same append, "
-            "or the command with its command_id, to learn whether it was stored"
-        )
+        problem = f"the thread that made this append together with its own was stopped by {error!r}; {REPEAT}"
         return UnknownOutcome(self._database.name, problem)
 
 

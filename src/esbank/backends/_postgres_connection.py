@@ -12,6 +12,7 @@ from psycopg.errors import Diagnostic
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import TupleRow, tuple_row
 
+from esbank.backends._appends import REPEAT, ConstraintError
 from esbank.backends._pending import PendingAppends
 from esbank.backends._postgres_arrays import register
 from esbank.backends._postgres_watch import Watch
@@ -23,7 +24,6 @@ __all__ = [
     "ADVICE",
     "LOCKED_OUT",
     "Connection",
-    "ConstraintError",
     "PostgresAppendTransaction",
     "PostgresStoreTransaction",
     "PostgresTransaction",
@@ -39,10 +39,6 @@ _KEPT: Final = "_esbank"
 
 Raw: TypeAlias = psycopg.Connection[Any]
 """A connection of the driver. ``Any``, because a pool that somebody else has made may return rows of any kind."""
-
-
-class ConstraintError(StorageError):
-    """A unique key refused a row."""
 
 
 def quoted(identifier: str) -> str:
@@ -176,8 +172,11 @@ class Connection:
         self._in_transaction = True
         try:
             self.script(f"BEGIN ISOLATION LEVEL READ COMMITTED; {more}")
-        except BaseException:
+        except BaseException as error:
             self.rollback()
+            if isinstance(error, StorageError) and sqlstate(error) == LOCKED_OUT:
+                # Nothing was begun, so whoever can wait may try again.
+                raise StoreUnavailable(self.name, error.problem) from error.__cause__
             raise
 
     def commit(self) -> None:
@@ -216,11 +215,11 @@ class Connection:
 
     def _check_confirmed(self) -> None:
         if self._is_unconfirmed:
-            problem = f"it is committed here, but no synchronous standby has confirmed that; {_REPEAT}"
+            problem = f"it is committed here, but no synchronous standby has confirmed that; {REPEAT}"
             raise UnknownOutcome(self.name, problem)
 
     def _lost(self, error: StoreUnavailable) -> UnknownOutcome:
-        return UnknownOutcome(self.name, f"the connection was lost ({error.problem}); {_REPEAT}")
+        return UnknownOutcome(self.name, f"the connection was lost ({error.problem}); {REPEAT}")
 
     def heard(self, notice: Diagnostic) -> None:
         """Take a warning of the server."""
@@ -231,8 +230,6 @@ class Connection:
     def _error(self, error: Exception, sql: str) -> StorageError:
         return storage_error(error, self.name, sql, is_lost=self.is_lost)
 
-
-_REPEAT: Final = "repeat the same append, or the command with its command_id, to learn whether it was stored"
 
 # The others are what psycopg raises for a number that no type holds, and for a lone surrogate.
 _ERRORS: Final = (psycopg.Error, OverflowError, UnicodeError)

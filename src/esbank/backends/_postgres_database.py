@@ -15,14 +15,12 @@ from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from esbank.backends._postgres_connection import (
-    LOCKED_OUT,
     Connection,
     PostgresTransaction,
     Raw,
     execute,
     literal,
     quoted,
-    sqlstate,
     storage_error,
 )
 from esbank.backends._postgres_watch import Watch
@@ -276,14 +274,12 @@ class Database:
             try:
                 connection.begin(begin)
             except StoreUnavailable:
+                if not connection.is_lost:
+                    raise
                 borrowed.close()
                 self.check_connections()
                 connection = borrowed.enter_context(self.connection())
                 connection.begin(begin)
-            except StorageError as error:
-                if sqlstate(error) == LOCKED_OUT:  # nothing was begun, so whoever can wait may try again
-                    raise StoreUnavailable(self.name, error.problem) from error.__cause__
-                raise
             try:
                 yield connection
                 if connection.in_transaction:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Final
 from uuid import UUID
 
-from esbank.backends._appends import flatten, repeated, results
+from esbank.backends._appends import flatten, recognise
 from esbank.backends._imports import check_import
+from esbank.backends._paging import Read, Reader
 from esbank.backends._postgres_arrays import UUID as UUID_ARRAY
 from esbank.backends._postgres_arrays import array, pack_bytes
 from esbank.backends._postgres_connection import Connection, quoted
 from esbank.backends._postgres_functions import LOCK
 from esbank.backends._postgres_schema import filled
-from esbank.errors import DuplicateEvent, StorageError
-from esbank.store import AppendResult, Rows, StoredEvent, StreamAppend, StreamId
+from esbank.store import AppendResult, StoredEvent, StreamAppend, StreamId
 
-__all__ = ["Read", "Statements", "correlation", "find_repeat", "import_events", "stored_events", "stream_id"]
-
-Read: TypeAlias = Callable[[str, Sequence[object]], Rows]
-"""Executes a statement that reads."""
+__all__ = ["Statements", "correlation", "find_repeat", "import_events"]
 
 _COLUMNS: Final = (
     "version, position, uuid_send(event_id), type, schema_version, data::text, metadata::text, recorded_at, digest"
@@ -38,8 +35,9 @@ class Statements:
         self.read_forwards = f"{part} ORDER BY version LIMIT $5"
         self.read_backwards = f"{part} ORDER BY version DESC LIMIT $5"
         self.read_all = f"SELECT category, key, {_COLUMNS} FROM {events} WHERE position > $1"
-        self.read_appends = f"SELECT category, key, {_COLUMNS}, append FROM {events} WHERE position > $1"
-        self.in_order = " ORDER BY position LIMIT $2"
+        self.read_appends = (
+            f"SELECT category, key, {_COLUMNS}, append FROM {events} WHERE position > $1 ORDER BY position LIMIT $2"
+        )
         self.next_append = f"SELECT append FROM {events} WHERE position > $1 ORDER BY position LIMIT 1"
         self.find = f"SELECT {_COLUMNS} FROM {events} WHERE event_id = $3 AND {stream}"
         self.version = f"SELECT version FROM {events} WHERE {stream} ORDER BY version DESC LIMIT 1"
@@ -73,25 +71,6 @@ class Statements:
         )
 
 
-def stored_events(rows: Sequence[tuple[Any, ...]], name: str) -> Iterator[StoredEvent]:
-    """Make events of rows that begin with the category and the key of a stream."""
-    streams: dict[tuple[str, str], StreamId] = {}
-    for category, key, *columns in rows:
-        stream = streams.get((category, key))
-        if stream is None:
-            stream = streams[category, key] = stream_id(category, key, name)
-        yield StoredEvent(stream, *columns)
-
-
-def stream_id(category: str, key: str, name: str) -> StreamId:
-    """Make the name of a stream of what the database has; `name` says which database that is."""
-    try:
-        return StreamId(category, key)
-    except (TypeError, ValueError) as error:
-        problem = f"the name of a stream is damaged, category {category!r} and key {key!r}: {error}"
-        raise StorageError(name, f"{problem}; restore a backup") from error
-
-
 def find_repeat(
     read: Read, statements: Statements, appends: Sequence[StreamAppend], name: str
 ) -> tuple[AppendResult, ...] | None:
@@ -107,10 +86,8 @@ def find_repeat(
         append = known.get((stream.category, stream.key, event.event_id.bytes))
         if append is not None:
             # Positions are contiguous within an append, so nothing beyond needs a look.
-            first = list(stored_events(read(statements.appended_at, (append, append + len(given) + 1)), name))
-            if repeated(appends, first):
-                return results(appends, first)
-            raise DuplicateEvent(stream, event.event_id)
+            first = read(statements.appended_at, (append, append + len(given) + 1))
+            return recognise(appends, list(Reader(read, name).stored_events(first)), stream, event)
     return None
 
 

@@ -8,26 +8,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
+from esbank.backends._appends import ConstraintError
 from esbank.backends._pending import PendingAppends
 from esbank.backends._statements import check_statement
 from esbank.errors import StorageError, StoreClosed
 from esbank.store import (
     EventStore,
     ExpectedVersion,
-    InlineHandler,
     NewEvent,
     PendingAppend,
     Rows,
     SqlValue,
-    StoredEvent,
     StreamId,
 )
 
-__all__ = ["Connection", "ConstraintError", "SQLiteStoreTransaction", "SQLiteTransaction", "tell_inline"]
-
-
-class ConstraintError(StorageError):
-    """A unique key or a trigger refused a row."""
+__all__ = ["Connection", "SQLiteAppendTransaction", "SQLiteStoreTransaction", "SQLiteTransaction"]
 
 
 class Connection:
@@ -242,7 +237,7 @@ class SQLiteStoreTransaction(SQLiteTransaction):
         return self.pending.add(stream, events, expected_version)
 
 
-class _AppendTransaction(SQLiteTransaction):
+class SQLiteAppendTransaction(SQLiteTransaction):
     """The transaction of an append: implements ``esbank.store.AppendTransaction``."""
 
     def __init__(self, connection: Connection, store: EventStore) -> None:
@@ -253,17 +248,3 @@ class _AppendTransaction(SQLiteTransaction):
     def store(self) -> EventStore:
         """The store that is appended to."""
         return self._event_store
-
-
-def tell_inline(
-    handlers: Sequence[InlineHandler], connection: Connection, store: EventStore, stored: Sequence[StoredEvent]
-) -> None:
-    """Let handlers take events in the open transaction that appends them."""
-    if not handlers:
-        return
-    transaction = _AppendTransaction(connection, store)
-    try:
-        for handler in handlers:
-            handler.on_append(transaction, tuple(stored))
-    finally:
-        transaction.end()

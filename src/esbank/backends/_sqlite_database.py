@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, TypeAlias
 
-from esbank.backends._appends import WrittenMetadata
+from esbank.backends._appends import REPEAT, WrittenMetadata
 from esbank.backends._sqlite_connection import Connection, SQLiteStoreTransaction, SQLiteTransaction
 from esbank.errors import StorageError, StoreClosed, UnknownOutcome
 from esbank.store import AppendResult, Rows, SqlValue, StreamAppend, Transaction
@@ -95,11 +95,7 @@ class Database:
         try:
             connection.rows("COMMIT")
         except StorageError as error:
-            problem = (
-                f"the commit failed ({error.problem}); repeat the same append, or the command with its command_id, to "
-                "learn whether it was stored"
-            )
-            raise UnknownOutcome(self._name, problem) from error.__cause__
+            raise UnknownOutcome(self._name, f"the commit failed ({error.problem}); {REPEAT}") from error.__cause__
         with self._changed:
             self._changes += 1
             self._changed.notify_all()
@@ -146,6 +142,11 @@ class Database:
                 return connection.query(sql, parameters)
             finally:
                 connection.only_read(yes=False)
+
+    def rows(self, sql: str, parameters: Sequence[SqlValue]) -> Rows:
+        """Execute one statement that only reads."""
+        with self.read() as connection:
+            return connection.rows(sql, parameters)
 
     @contextmanager
     def read(self) -> Generator[Connection]:

@@ -8,10 +8,9 @@ from uuid import UUID
 
 from attrs import frozen
 
-from esbank.backends._appends import WrittenMetadata, flatten, number, repeated, results
+from esbank.backends._appends import WrittenMetadata, flatten, number, recognise
 from esbank.backends._imports import check_import
 from esbank.backends._sqlite_connection import Connection
-from esbank.errors import DuplicateEvent
 from esbank.store import AppendResult, StoredEvent, StreamAppend, StreamId, digest_chain
 
 __all__ = [
@@ -22,6 +21,7 @@ __all__ = [
     "READ_APPENDS",
     "READ_BACKWARDS",
     "READ_FORWARDS",
+    "STREAMS",
     "THE_STREAM",
     "Head",
     "find_repeat",
@@ -48,6 +48,7 @@ _LOG: Final = """
 READ_ALL: Final = f"SELECT s.category, s.key, {_COLUMNS} {_LOG}"
 READ_APPENDS: Final = f"SELECT s.category, s.key, {_COLUMNS}, e.append {_LOG} ORDER BY e.position LIMIT ?"
 NEXT_APPEND: Final = "SELECT append FROM esbank_events WHERE position > ? ORDER BY position LIMIT 1"
+STREAMS: Final = "SELECT key FROM esbank_streams WHERE category = ? AND key > ? ORDER BY key LIMIT ?"
 _HEAD_OF_STREAM: Final = """
     SELECT s.stream, e.version, e.digest FROM esbank_streams AS s LEFT JOIN esbank_events AS e ON e.stream = s.stream
     WHERE s.category = ? AND s.key = ? ORDER BY e.version DESC LIMIT 1"""
@@ -149,10 +150,7 @@ def find_repeat(connection: Connection, appends: Sequence[StreamAppend]) -> tupl
     for stream, event in flatten(appends):
         rows = connection.rows(_APPENDED_WITH, (stream.category, stream.key, event.event_id.bytes))
         if rows:
-            first = _appended_at(connection, rows[0][0], at_most=total + 1)
-            if repeated(appends, first):
-                return results(appends, first)
-            raise DuplicateEvent(stream, event.event_id)
+            return recognise(appends, _appended_at(connection, rows[0][0], at_most=total + 1), stream, event)
     return None
 
 

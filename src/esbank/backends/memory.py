@@ -26,15 +26,16 @@ from esbank.backends._appends import (
     flatten,
     names_in,
     number,
-    repeated,
+    recognise,
     results,
+    tell_inline,
     write_metadata,
 )
 from esbank.backends._claims import claim_in_process
 from esbank.backends._imports import check_import
-from esbank.backends._sqlite_connection import Connection, tell_inline
+from esbank.backends._sqlite_connection import Connection, SQLiteAppendTransaction
 from esbank.backends._sqlite_database import Database
-from esbank.errors import DuplicateEvent, StoreClosed, StreamNotFound
+from esbank.errors import StoreClosed, StreamNotFound
 from esbank.store import (
     AppendResult,
     ExpectedVersion,
@@ -105,7 +106,7 @@ class MemoryEventStore:
         self._closed = False
         if self._inline:
             with self._views.write() as connection:
-                tell_inline(self._inline, connection, self, ())
+                tell_inline(self._inline, lambda: SQLiteAppendTransaction(connection, self), ())
 
     @property
     def identity(self) -> str:
@@ -325,7 +326,7 @@ class MemoryEventStore:
             numbered, recorded_at = self._number(appends, metadata)
             stored = tuple(event for event, _ in numbered)
             if connection is not None:
-                tell_inline(self._inline, connection, self, stored)
+                tell_inline(self._inline, lambda: SQLiteAppendTransaction(connection, self), stored)
                 self._views.commit(connection)
             self._keep(numbered, recorded_at, [len(numbered)])
             return results(appends, stored)
@@ -358,10 +359,7 @@ class MemoryEventStore:
             if found is None:
                 continue
             start = self._first_of_append[self._index_after(found.position) - 1]
-            first = self._log[start : self._end_of_append(start)]
-            if repeated(appends, first):
-                return results(appends, first)
-            raise DuplicateEvent(stream, event.event_id)
+            return recognise(appends, self._log[start : self._end_of_append(start)], stream, event)
         return None
 
     def _number(

@@ -18,7 +18,7 @@ except ImportError as error:
     raise ImportError("a store in PostgreSQL needs its driver: pip install 'esbank[postgres]'") from error
 
 from esbank.backends._appends import (
-    MOST,
+    ConstraintError,
     check_appends,
     check_correlation_id,
     check_expectations,
@@ -27,26 +27,25 @@ from esbank.backends._appends import (
     check_read,
     check_stream,
     names_in,
+    tell_inline,
     write_metadata,
 )
+from esbank.backends._paging import Read, Reader
 from esbank.backends._postgres_appends import Answer, Appender, Refused, Request
 from esbank.backends._postgres_claims import Claims
 from esbank.backends._postgres_connection import (
     Connection,
-    ConstraintError,
     PostgresAppendTransaction,
     PostgresStoreTransaction,
 )
 from esbank.backends._postgres_database import Database, Limits
 from esbank.backends._postgres_events import (
-    Read,
     Statements,
     correlation,
     find_repeat,
     import_events,
 )
 from esbank.backends._postgres_listener import Listener
-from esbank.backends._postgres_reader import Reader
 from esbank.backends._postgres_schema import StoreRow
 from esbank.backends._postgres_schema import migrate as migrate_schema
 from esbank.errors import StorageError, StreamNotFound
@@ -119,7 +118,6 @@ class PostgresEventStore:
         limits = Limits(connect_timeout, lock_timeout, statement_timeout, idle_timeout)
         self._database = Database(source, _checked(schema), pool_size=pool_size, limits=limits)
         self._statements = Statements(schema)
-        self._reader = Reader(self._database, self._statements)
         channel = schema if notify else None
         self._appender = Appender(self._database, durable=durability == "full", channel=channel)
         self._claims = Claims(self._database)
@@ -209,7 +207,8 @@ class PostgresEventStore:
         check_stream(stream)
         check_read(after=after, up_to=up_to, limit=limit)
         self._database.check_open()
-        return self._reader.stream(stream, after, _or_most(up_to), _or_most(limit), backwards=backwards)
+        sql = self._statements.read_backwards if backwards else self._statements.read_forwards
+        return self._reader().stream(sql, stream, after=after, up_to=up_to, limit=limit, backwards=backwards)
 
     def read_all(
         self,
@@ -228,21 +227,22 @@ class PostgresEventStore:
         for column, wanted in (("category", categories), ("type", types)):
             if wanted is not None:
                 filters.append(names_in(wanted))
-                sql += f" AND {column} = ANY (${len(filters) + 2}::text[])"
-        return self._reader.events(sql, filters, after or 0, _or_most(limit))
+                sql += f" AND {column} = ANY (${len(filters) + 1}::text[])"
+        sql += f" ORDER BY position LIMIT ${len(filters) + 2}"
+        return self._reader().events(sql, filters, after=after or 0, limit=limit)
 
     def read_correlated(self, correlation_id: str) -> Iterator[StoredEvent]:
         """Read the events of one conversation, whatever their streams, in position order, in pages."""
         check_correlation_id(correlation_id)
         self._database.check_open()
-        sql = f"{self._statements.read_all} AND correlation = $3"
-        return self._reader.events(sql, [correlation(correlation_id)], 0, MOST)
+        sql = f"{self._statements.read_all} AND correlation = $2 ORDER BY position LIMIT $3"
+        return self._reader().events(sql, [correlation(correlation_id)], after=0)
 
     def read_appends(self, *, after: int | None = None) -> Iterator[tuple[StoredEvent, ...]]:
         """Read the log append by append, in position order, in pages: the events that were stored together."""
         check_read(after=0 if after is None else after)
         self._database.check_open()
-        return self._reader.appends(after or 0)
+        return self._reader().appends(self._statements.read_appends, self._statements.next_append, after=after or 0)
 
     def import_events(self, appends: Iterable[Sequence[StoredEvent]]) -> int:
         """Insert the appends of another log at the end, as they are, in one transaction; return how many events.
@@ -311,7 +311,7 @@ class PostgresEventStore:
     def streams(self, category: str) -> Iterator[StreamId]:
         """List the streams of a category, ordered by key, in pages."""
         self._database.check_open()
-        return self._reader.streams(category)
+        return self._reader().streams(self._statements.streams, category)
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Keep `snapshot` instead of the one that its stream has."""
@@ -396,6 +396,13 @@ class PostgresEventStore:
         with self._database.exclusive() as connection:
             self._tell_inline(connection, ())
 
+    def _reader(self) -> Reader:
+        # Through the store, so that one that is half read is not closed by being dropped.
+        return Reader(self._rows, self._database.name)
+
+    def _rows(self, sql: str, parameters: Sequence[Any]) -> Rows:
+        return self._database.rows(sql, parameters)
+
     def _append(self, connection: Connection, request: Request) -> tuple[AppendResult, ...]:
         """Append in the open transaction and commit it; roll it back for a repeat, which was committed before."""
         answer: Answer | ConstraintError
@@ -409,18 +416,13 @@ class PostgresEventStore:
             first = self._first_result(connection.rows_in_binary, request, answer)
             self._appender.confirm(connection)
             return first
-        self._tell_inline(connection, [event for result in answer for event in result.events])
+        self._tell_inline(connection, tuple(event for result in answer for event in result.events))
         connection.commit()
         self._tell_waiting()
         return answer
 
     def _tell_inline(self, connection: Connection, stored: Sequence[StoredEvent]) -> None:
-        transaction = PostgresAppendTransaction(connection, self)
-        try:
-            for handler in self._inline:
-                handler.on_append(transaction, tuple(stored))
-        finally:
-            transaction.end()
+        tell_inline(self._inline, lambda: PostgresAppendTransaction(connection, self), stored)
 
     def _first_result(
         self, read: Read, request: Request, refused: Refused | ConstraintError
@@ -466,10 +468,6 @@ def _checked(schema: str) -> str:
     if not schema or "\0" in schema or len(schema.encode()) > _LONGEST_NAME or schema.startswith("pg_"):
         raise ValueError(f"a schema's name has at most {_LONGEST_NAME} bytes and does not begin with pg_: {schema!r}")
     return schema
-
-
-def _or_most(bound: int | None) -> int:
-    return MOST if bound is None else bound
 
 
 _open_stores: Final[weakref.WeakSet[PostgresEventStore]] = weakref.WeakSet()

@@ -7,14 +7,12 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
-from itertools import chain, groupby
-from operator import itemgetter
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 from uuid import UUID
 
 from esbank.backends._appends import (
-    MOST,
+    ConstraintError,
     WrittenMetadata,
     check_appends,
     check_correlation_id,
@@ -26,10 +24,12 @@ from esbank.backends._appends import (
     concerned,
     names_in,
     results,
+    tell_inline,
     write_metadata,
 )
 from esbank.backends._claims import claim
-from esbank.backends._sqlite_connection import Connection, ConstraintError, tell_inline
+from esbank.backends._paging import Reader
+from esbank.backends._sqlite_connection import Connection, SQLiteAppendTransaction
 from esbank.backends._sqlite_database import Database, fork_lock
 from esbank.backends._sqlite_events import (
     FIND,
@@ -39,6 +39,7 @@ from esbank.backends._sqlite_events import (
     READ_APPENDS,
     READ_BACKWARDS,
     READ_FORWARDS,
+    STREAMS,
     THE_STREAM,
     find_repeat,
     head_of_stream,
@@ -66,7 +67,6 @@ from esbank.store import (
 
 __all__ = ["SQLiteEventStore"]
 
-_PAGE: Final = 1000
 # esbank gives positions from 1; what somebody else put before them has to be seen as well.
 _BEFORE_ALL: Final = float("-inf")
 # How long another process's append may go unnoticed, in seconds. To look costs some microseconds.
@@ -164,7 +164,8 @@ class SQLiteEventStore:
         check_stream(stream)
         check_read(after=after, up_to=up_to, limit=limit)
         self._database.check_open()
-        return self._pages(stream, after, _or_most(up_to), _or_most(limit), backwards=backwards)
+        sql = READ_BACKWARDS if backwards else READ_FORWARDS
+        return self._reader().stream(sql, stream, after=after, up_to=up_to, limit=limit, backwards=backwards)
 
     def read_all(
         self,
@@ -186,20 +187,20 @@ class SQLiteEventStore:
                 sql += f" AND {column} IN ({', '.join('?' * len(values))})"
                 filters += values
         start = _BEFORE_ALL if after is None else after
-        return self._log_events(f"{sql} ORDER BY e.position LIMIT ?", filters, start, _or_most(limit))
+        return self._reader().events(f"{sql} ORDER BY e.position LIMIT ?", filters, after=start, limit=limit)
 
     def read_correlated(self, correlation_id: str) -> Iterator[StoredEvent]:
         """Read the events of one conversation, whatever their streams, in position order, in pages."""
         check_correlation_id(correlation_id)
         self._database.check_open()
         sql = f"{READ_ALL} AND e.correlation_id = ? ORDER BY e.position LIMIT ?"
-        return self._log_events(sql, [correlation_id], _BEFORE_ALL, MOST)
+        return self._reader().events(sql, [correlation_id], after=_BEFORE_ALL)
 
     def read_appends(self, *, after: int | None = None) -> Iterator[tuple[StoredEvent, ...]]:
         """Read the log append by append, in position order, in pages: the events that were stored together."""
         check_read(after=0 if after is None else after)
         self._database.check_open()
-        return self._log_appends(_BEFORE_ALL if after is None else after)
+        return self._reader().appends(READ_APPENDS, NEXT_APPEND, after=_BEFORE_ALL if after is None else after)
 
     def import_events(self, appends: Iterable[Sequence[StoredEvent]]) -> int:
         """Insert the appends of another log at the end, as they are, in one transaction; return how many events."""
@@ -238,15 +239,13 @@ class SQLiteEventStore:
     def count(self, *, after: int | None = None) -> int:
         """Count the events after a position."""
         check_read(after=0 if after is None else after)
-        with self._database.read() as connection:
-            ((count,),) = connection.rows("SELECT count(*) FROM esbank_events WHERE position > ?", (after or 0,))
+        ((count,),) = self._rows("SELECT count(*) FROM esbank_events WHERE position > ?", (after or 0,))
         return int(count)
 
     def find(self, stream: StreamId, event_id: UUID) -> StoredEvent | None:
         """Return the event of `stream` that has this id, if there is one."""
         check_stream(stream)
-        with self._database.read() as connection:
-            rows = connection.rows(FIND, (stream.category, stream.key, event_id.bytes))
+        rows = self._rows(FIND, (stream.category, stream.key, event_id.bytes))
         return StoredEvent(stream, *rows[0]) if rows else None
 
     def version(self, stream: StreamId) -> int:
@@ -257,14 +256,13 @@ class SQLiteEventStore:
 
     def head(self) -> int | None:
         """Return the position of the last event, None when the store is empty."""
-        with self._database.read() as connection:
-            rows = connection.rows(LAST)
+        rows = self._rows(LAST, ())
         return rows[0][0] if rows else None
 
     def streams(self, category: str) -> Iterator[StreamId]:
         """List the streams of a category, ordered by key, in pages."""
         self._database.check_open()
-        return self._stream_ids(category)
+        return self._reader().streams(STREAMS, category)
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Keep `snapshot` instead of the one that its stream has."""
@@ -280,11 +278,10 @@ class SQLiteEventStore:
 
     def load_snapshot(self, stream: StreamId) -> Snapshot | None:
         """Return the snapshot of `stream`, if it has one."""
-        with self._database.read() as connection:
-            rows = connection.rows(
-                f"SELECT version, event_id, store, schema, state FROM esbank_snapshots WHERE stream = {THE_STREAM}",
-                (stream.category, stream.key),
-            )
+        rows = self._rows(
+            f"SELECT version, event_id, store, schema, state FROM esbank_snapshots WHERE stream = {THE_STREAM}",
+            (stream.category, stream.key),
+        )
         if not rows:
             return None
         ((version, event_id, store, schema, state),) = rows
@@ -322,6 +319,13 @@ class SQLiteEventStore:
     def __repr__(self) -> str:
         return f"SQLiteEventStore({self._path!r})"
 
+    def _reader(self) -> Reader:
+        # Through the store, so that one that is half read is not closed by being dropped.
+        return Reader(self._rows, self._path, remedy="keep a copy of the file, and restore a backup")
+
+    def _rows(self, sql: str, parameters: Sequence[Any]) -> Rows:
+        return self._database.rows(sql, parameters)
+
     def _append(
         self,
         connection: Connection,
@@ -344,84 +348,17 @@ class SQLiteEventStore:
             if first is None:
                 raise
             return first
-        tell_inline(self._inline, connection, self, stored)
+        tell_inline(self._inline, lambda: SQLiteAppendTransaction(connection, self), stored)
         self._database.commit(connection)
         return results(appends, stored)
 
     def _open_inline(self) -> None:
         try:
             with self._database.write() as connection:
-                tell_inline(self._inline, connection, self, ())
+                tell_inline(self._inline, lambda: SQLiteAppendTransaction(connection, self), ())
         except BaseException:
             self._database.close()
             raise
-
-    def _pages(self, stream: StreamId, after: int, up_to: int, left: int, *, backwards: bool) -> Iterator[StoredEvent]:
-        sql = READ_BACKWARDS if backwards else READ_FORWARDS
-        while left > 0:
-            size = min(left, _PAGE)
-            with self._database.read() as connection:
-                rows = connection.rows(sql, (stream.category, stream.key, after, up_to, size))
-            for row in rows:
-                yield StoredEvent(stream, *row)
-            if len(rows) < size:
-                return
-            left -= size
-            last: int = rows[-1][0]
-            after, up_to = (after, last - 1) if backwards else (last, up_to)
-
-    def _log_events(self, sql: str, filters: Sequence[str], position: float, left: int) -> Iterator[StoredEvent]:
-        for rows in self._log_pages(sql, filters, position, left):
-            streams: dict[tuple[str, str], StreamId] = {}
-            for category, key, *columns in rows:
-                stream = streams.get((category, key))
-                if stream is None:
-                    stream = streams[category, key] = self._stream(category, key)
-                yield StoredEvent(stream, *columns)
-
-    def _log_appends(self, position: float) -> Iterator[tuple[StoredEvent, ...]]:
-        with self._database.read() as connection:
-            for (first,) in connection.rows(NEXT_APPEND, (position,)):
-                position = min(position, first - 1)
-        rows = chain.from_iterable(self._log_pages(READ_APPENDS, (), position, MOST))
-        for _, append in groupby(rows, key=itemgetter(-1)):
-            yield tuple(StoredEvent(self._stream(category, key), *columns) for category, key, *columns, _ in append)
-
-    def _log_pages(self, sql: str, filters: Sequence[str], position: float, left: int) -> Iterator[Rows]:
-        while left > 0:
-            size = min(left, _PAGE)
-            with self._database.read() as connection:
-                rows = connection.rows(sql, (position, *filters, size))
-            yield rows
-            if len(rows) < size:
-                return
-            left -= size
-            position = rows[-1][3]
-
-    def _stream(self, category: str, key: str) -> StreamId:
-        try:
-            return StreamId(category, key)
-        except (TypeError, ValueError) as error:
-            problem = f"the name of a stream is damaged, category {category!r} and key {key!r}: {error}"
-            raise StorageError(self._path, f"{problem}; keep a copy of the file, and restore a backup") from error
-
-    def _stream_ids(self, category: str) -> Iterator[StreamId]:
-        after = ""
-        while True:
-            with self._database.read() as connection:
-                rows = connection.rows(
-                    "SELECT key FROM esbank_streams WHERE category = ? AND key > ? ORDER BY key LIMIT ?",
-                    (category, after, _PAGE),
-                )
-            for (key,) in rows:
-                yield self._stream(category, key)
-            if len(rows) < _PAGE:
-                return
-            after = rows[-1][0]
-
-
-def _or_most(bound: int | None) -> int:
-    return MOST if bound is None else bound
 
 
 def _prepare_file(file: str, name: str, busy_timeout: float, *, create: bool, digests: bool) -> tuple[str, bool]:

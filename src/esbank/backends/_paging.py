@@ -1,0 +1,114 @@
+"""Reading page by page, the same in every database: memory stays flat, and nothing is held between two pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, groupby
+from operator import itemgetter
+from typing import Any, Final, TypeAlias
+
+from esbank.backends._appends import MOST
+from esbank.errors import StorageError
+from esbank.store import Rows, StoredEvent, StreamId
+
+__all__ = ["Read", "Reader"]
+
+Read: TypeAlias = Callable[[str, Sequence[Any]], Rows]
+"""Executes a statement that reads. ``Any``, because only the statement knows the types of its parameters."""
+
+_PAGE: Final = 1000
+
+
+class Reader:
+    """Reads what a backend's statements select, with its `read`.
+
+    `name` says which store that is, and `remedy` what to do where it is damaged.
+    """
+
+    def __init__(self, read: Read, name: str, *, remedy: str = "restore a backup") -> None:
+        self._read = read
+        self._name = name
+        self._remedy = remedy
+
+    def stream(
+        self, sql: str, stream: StreamId, *, after: int, up_to: int | None, limit: int | None, backwards: bool
+    ) -> Iterator[StoredEvent]:
+        """Read the events of a stream in the order of the statement.
+
+        It takes a category, a key, a version after which and one up to which, and how many, and begins with versions.
+        """
+        last = _or_most(up_to)
+        left = _or_most(limit)
+        while left > 0:
+            size = min(left, _PAGE)
+            rows = self._read(sql, (stream.category, stream.key, after, last, size))
+            for row in rows:
+                yield StoredEvent(stream, *row)
+            if len(rows) < size:
+                return
+            left -= size
+            version: int = rows[-1][0]
+            after, last = (after, version - 1) if backwards else (version, last)
+
+    def events(
+        self, sql: str, filters: Sequence[object], *, after: float, limit: int | None = None
+    ) -> Iterator[StoredEvent]:
+        """Read the events after a position in the order of the log.
+
+        The statement takes a position, filters, and how many, and begins with category, key, version and position.
+        """
+        for rows in self._pages(sql, filters, after, _or_most(limit)):
+            yield from self.stored_events(rows)
+
+    def appends(self, sql: str, next_append: str, *, after: float) -> Iterator[tuple[StoredEvent, ...]]:
+        """Read the log append by append, from that of the first event after a position.
+
+        The statement is one as `events` takes, and ends with the first position of the append; `next_append` tells that
+        of the first event after a position.
+        """
+        for (first,) in self._read(next_append, (after,)):
+            after = min(after, first - 1)
+        rows = chain.from_iterable(self._pages(sql, (), after, MOST))
+        for _, append in groupby(rows, key=itemgetter(-1)):
+            yield tuple(self.stored_events(row[:-1] for row in append))
+
+    def streams(self, sql: str, category: str) -> Iterator[StreamId]:
+        """List the streams of a category; the statement takes it, a key after which, and how many."""
+        after = ""
+        while True:
+            rows = self._read(sql, (category, after, _PAGE))
+            for (key,) in rows:
+                yield self._stream(category, key)
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1][0]
+
+    def stored_events(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[StoredEvent]:
+        """Make events of rows that begin with the category and the key of a stream."""
+        streams: dict[tuple[str, str], StreamId] = {}
+        for category, key, *columns in rows:
+            stream = streams.get((category, key))
+            if stream is None:
+                stream = streams[category, key] = self._stream(category, key)
+            yield StoredEvent(stream, *columns)
+
+    def _stream(self, category: str, key: str) -> StreamId:
+        try:
+            return StreamId(category, key)
+        except (TypeError, ValueError) as error:
+            problem = f"the name of a stream is damaged, category {category!r} and key {key!r}: {error}"
+            raise StorageError(self._name, f"{problem}; {self._remedy}") from error
+
+    def _pages(self, sql: str, filters: Sequence[object], position: float, left: int) -> Iterator[Rows]:
+        while left > 0:
+            size = min(left, _PAGE)
+            rows = self._read(sql, (position, *filters, size))
+            yield rows
+            if len(rows) < size:
+                return
+            left -= size
+            position = rows[-1][3]
+
+
+def _or_most(bound: int | None) -> int:
+    return MOST if bound is None else bound
