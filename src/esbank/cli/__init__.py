@@ -11,7 +11,7 @@ from typing import Final
 
 from cyclopts import App, CycloptsError
 
-from esbank.cli import _copy, _projections, _schema, _verify
+from esbank.cli import _copy, _projections, _schema, _torture, _verify
 from esbank.cli._terminal import complain
 from esbank.errors import EsbankError
 
@@ -26,6 +26,7 @@ _app: Final = App(
 )
 _app.command(_verify.verify)
 _app.command(_copy.copy)
+_app.command(_torture.torture)
 _app.command(_schema.app)
 _app.command(_projections.app)
 

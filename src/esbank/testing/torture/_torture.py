@@ -1,0 +1,213 @@
+"""From the first process to the verdict."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from attrs import evolve
+
+from esbank.errors import EsbankError, StorageError
+from esbank.store import ANY_VERSION, EventStore, NewEvent, StreamId, TransactionalStore, ViewStore
+from esbank.testing.torture._chaos import Crew, Server, Worker
+from esbank.testing.torture._findings import Check, Findings
+from esbank.testing.torture._followers import Follower, follow
+from esbank.testing.torture._judge import judge
+from esbank.testing.torture._plan import END
+from esbank.testing.torture._task import OpenStore, Task
+from esbank.testing.torture._verdict import Verdict
+from esbank.testing.torture._views import project, runner_of
+from esbank.testing.torture._writers import CREATE_ROWS, THREADS, write
+
+__all__ = ["torture"]
+
+Progress: TypeAlias = Callable[[str, float, float], object]
+
+_PATIENCE: Final = 60.0
+_PAUSE: Final = 0.05
+_ORDINARY_ENDS: Final = {0, 1, -signal.SIGKILL}
+"""1 is that of a process that has put down why it failed."""
+
+
+def torture(
+    open_store: OpenStore,
+    *,
+    seconds: float = 20.0,
+    processes: int = 4,
+    seed: int | None = None,
+    records: Path | None = None,
+    server: Server | None = None,
+    progress: Progress | None = None,
+) -> Verdict:
+    """Torture a store, and judge it.
+
+    `open_store` opens the very same store in every process, so it is something that can be pickled: a function of a
+    module, or a ``partial`` of one. The store is a new one, because what is appended stays for ever. `processes` is how
+    many processes write, with three threads each; half a dozen others follow the log and keep a view. A `server` that
+    was started for this is killed and started again, too. `seed` decides what is appended. `records` is the folder for
+    what everybody puts down, by default a temporary one, which is removed when nothing was found. `progress` is called
+    with what is being done, and how far it is of how much.
+
+    Raises ``ValueError`` when the store holds events, or is another one each time it is opened. Works where processes
+    can be killed with SIGKILL: on Linux and macOS.
+    """
+    if processes < 1 or seconds <= 0:
+        raise ValueError(f"at least one process must write for a while, not {processes} for {seconds} seconds")
+    with open_store() as store:
+        _check_store(store, open_store)
+        return _Torture(
+            store,
+            open_store,
+            seconds=seconds,
+            processes=processes,
+            records=records,
+            seed=random.getrandbits(32) if seed is None else seed,
+            server=server,
+            progress=progress or _nothing,
+        ).run()
+
+
+def _check_store(store: EventStore, open_store: OpenStore) -> None:
+    if store.head() is not None:
+        raise ValueError(f"{store!r} holds events: name a new store, because what a torture appends stays for ever")
+    with open_store() as again:
+        if again.identity != store.identity:
+            raise ValueError(f"{store!r} is another store each time it is opened, so processes cannot share it")
+
+
+def _nothing(_what: str, _done: float, _total: float) -> None:
+    return None
+
+
+class _Torture:
+    """One torture, from the first process to the verdict."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        open_store: OpenStore,
+        *,
+        seconds: float,
+        processes: int,
+        seed: int,
+        records: Path | None,
+        server: Server | None,
+        progress: Progress,
+    ) -> None:
+        self._store = store
+        self._seconds = seconds
+        self._views = store if isinstance(store, ViewStore) else None
+        self._progress = progress
+        self._findings = Findings()
+        transactions = self._create_rows()
+        self._is_temporary = records is None
+        folder = Path(tempfile.mkdtemp(prefix="esbank-torture-")) if records is None else records
+        folder.mkdir(exist_ok=True)
+        self._task = Task(open_store, store.identity, folder, seed, transactions)
+        self._writers = [self._worker(f"writers-{one}", write, one) for one in range(processes)]
+        self._followers = [self._worker(one.value, follow, one) for one in Follower]
+        # One of them alone rebuilds, as two that do so at once are told to try again.
+        projectors = {} if self._views is None else {"projector-1": True, "projector-2": False}
+        self._projectors = [
+            self._worker(name, partial(project, rebuilds=rebuilds), name) for name, rebuilds in projectors.items()
+        ]
+        self._crew = Crew([*self._writers, *self._followers, *self._projectors], server)
+
+    def _worker(self, name: str, run: Callable[..., object], argument: object) -> Worker:
+        return Worker(name, run, (self._task, argument), self._task.opened(name))
+
+    def run(self) -> Verdict:
+        """Torture and judge."""
+        try:
+            self._crew.start()
+            self._crew.torture(self._seconds, self._tell_time)
+            self._task.end()
+            last = self._end_the_log()
+        finally:
+            self._crew.end()
+        self._look_for_the_dead()
+        return self._judge(last)
+
+    def _create_rows(self) -> bool:
+        """Make the table that is written to together with events, where the store can do that."""
+        if self._views is None or not isinstance(self._store, TransactionalStore):
+            return False
+        with self._views.view_transaction() as tx:
+            tx.execute(CREATE_ROWS)
+        return True
+
+    def _end_the_log(self) -> int:
+        """Let the writers come to their end, append the last events, wait for those who follow; return the position."""
+        self._progress("Ending", 0, 1)
+        self._tell_stuck(self._crew.wait_for(self._writers, _PATIENCE))
+        last = max(self._append_last(stream) for stream in END)
+        self._tell_stuck(self._crew.wait_for(self._followers, _PATIENCE))
+        if self._views is not None:
+            try:
+                runner_of(self._store).wait_for(last, _PATIENCE)
+            except (TimeoutError, EsbankError) as error:
+                self._findings.add(Check.PROCESSES, f"the view does not come to the end of the log: {error}")
+        return last
+
+    def _append_last(self, stream: StreamId) -> int:
+        """Append the event that ends a category."""
+        event = NewEvent("TortureEnd", "{}")
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return self._store.append(stream, [event], expected_version=ANY_VERSION).position
+            except StorageError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_PAUSE)
+
+    def _tell_stuck(self, stuck: Iterable[str]) -> None:
+        for name in stuck:
+            stacks = self._task.stacks(name).read_text(encoding="utf-8")
+            self._findings.add(Check.PROCESSES, f"{name} was stuck:\n{stacks}")
+
+    def _look_for_the_dead(self) -> None:
+        """Find the processes and threads that have ended otherwise than they should, and say why."""
+        for died in sorted(self._task.folder.glob("*.died")):
+            self._findings.add(Check.PROCESSES, f"{died.stem} failed: {died.read_text(encoding='utf-8')}")
+        for worker in (*self._writers, *self._followers, *self._projectors):
+            if worker.exit_code not in _ORDINARY_ENDS:
+                self._findings.add(Check.PROCESSES, f"{worker.name} ended with the code {worker.exit_code}")
+
+    def _judge(self, last: int) -> Verdict:
+        found = judge(
+            self._store, self._task, last, self._findings, lambda position: self._progress("Judging", position, last)
+        )
+        verdict = Verdict(
+            seconds=self._seconds,
+            seed=self._task.seed,
+            writers=len(self._writers) * THREADS,
+            acknowledged=found.records.acknowledged,
+            events=found.events,
+            streams=found.streams,
+            conflicts=found.records.conflicts,
+            looks=found.records.looks,
+            repeats=found.records.repeats,
+            unanswered=found.records.unanswered,
+            followed=found.followed,
+            kills=self._crew.toll.kills,
+            stops=self._crew.toll.stops,
+            server_kills=self._crew.toll.server_kills,
+            checks=tuple(check for check in Check if check in found.checks),
+            findings=tuple(self._findings),
+            records=self._task.folder,
+        )
+        if verdict.ok and self._is_temporary:
+            shutil.rmtree(self._task.folder)
+            return evolve(verdict, records=None)
+        return verdict
+
+    def _tell_time(self, passed: float) -> None:
+        self._progress("Torturing", passed, self._seconds)

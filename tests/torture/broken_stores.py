@@ -1,0 +1,77 @@
+"""Stores that break their promises, each in a way that only shows when processes race for them and are killed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from random import random
+from typing import Any
+
+from esbank.backends.sqlite import SQLiteEventStore
+from esbank.store import ANY_VERSION, AppendResult, ExpectedVersion, NewEvent, StoredEvent, StreamId
+
+
+class AcknowledgesBeforeItStores(SQLiteEventStore):
+    """Answers at once, and stores later: with the next append."""
+
+    def __init__(self, path: Any) -> None:
+        super().__init__(path)
+        self._later: list[tuple[StreamId, Sequence[NewEvent]]] = []
+
+    def append(
+        self, stream: StreamId, events: Sequence[NewEvent], *, expected_version: ExpectedVersion
+    ) -> AppendResult:
+        if random() < 0.9:
+            return super().append(stream, events, expected_version=expected_version)
+        self._later.append((stream, events))
+        return AppendResult(stream, self.version(stream) + len(events), (self.head() or 0) + len(events))
+
+
+class ChecksBeforeItLocks(SQLiteEventStore):
+    """Reads the version of a stream, and appends whatever has happened since."""
+
+    def append(
+        self, stream: StreamId, events: Sequence[NewEvent], *, expected_version: ExpectedVersion
+    ) -> AppendResult:
+        found = self.find(stream, events[0].event_id)
+        if found is None and expected_version == self.version(stream):
+            expected_version = ANY_VERSION
+        return super().append(stream, events, expected_version=expected_version)
+
+
+class AnswersFromACache(SQLiteEventStore):
+    """Remembers versions, which others change."""
+
+    def __init__(self, path: Any) -> None:
+        super().__init__(path)
+        self._known: dict[StreamId, int] = {}
+
+    def version(self, stream: StreamId) -> int:
+        if stream not in self._known or random() < 0.1:
+            self._known[stream] = super().version(stream)
+        return self._known[stream]
+
+
+class SkipsNowAndThen(SQLiteEventStore):
+    """Leaves out an event here and there when somebody follows."""
+
+    def read_all(
+        self,
+        *,
+        after: int | None = None,
+        categories: Iterable[str] | None = None,
+        types: Iterable[str] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[StoredEvent]:
+        for event in super().read_all(after=after, categories=categories, types=types, limit=limit):
+            if limit is None or event.version % 10:
+                yield event
+
+
+class LeaksErrors(SQLiteEventStore):
+    """Raises its driver's own error."""
+
+    def version(self, stream: StreamId) -> int:
+        if random() < 0.01:
+            raise sqlite3.OperationalError("database is locked")
+        return super().version(stream)
