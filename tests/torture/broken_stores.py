@@ -1,11 +1,12 @@
 """Stores that break their promises, each in a way that only shows when processes race for them and are killed."""
+# ruff: noqa: S311  # chance, not a secret
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from random import random
-from typing import Any
 
 from esbank.backends.sqlite import SQLiteEventStore
 from esbank.store import ANY_VERSION, AppendResult, ExpectedVersion, NewEvent, StoredEvent, StreamId
@@ -14,7 +15,7 @@ from esbank.store import ANY_VERSION, AppendResult, ExpectedVersion, NewEvent, S
 class AcknowledgesBeforeItStores(SQLiteEventStore):
     """Answers at once, and stores later: with the next append."""
 
-    def __init__(self, path: Any) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._later: list[tuple[StreamId, Sequence[NewEvent]]] = []
 
@@ -42,7 +43,7 @@ class ChecksBeforeItLocks(SQLiteEventStore):
 class AnswersFromACache(SQLiteEventStore):
     """Remembers versions, which others change."""
 
-    def __init__(self, path: Any) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._known: dict[StreamId, int] = {}
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +10,7 @@ import pytest
 from esbank.backends.memory import MemoryEventStore
 from esbank.backends.postgres import PostgresEventStore
 from esbank.backends.sqlite import SQLiteEventStore
-from esbank.store import ANY_VERSION, EventStore, NewEvent, StreamId
+from esbank.store import NO_STREAM, NewEvent, StreamId
 from esbank.testing.torture import Check, torture
 from tests.torture import broken_stores
 
@@ -62,3 +57,24 @@ def test_a_broken_store_does_not(store: type[SQLiteEventStore], broken: Check, p
     assert f"BROKEN  {broken.value}" in str(verdict)
     assert finding.evidence in str(verdict)
     assert str(tmp_path / "records") in str(verdict)
+
+
+def test_a_store_with_events_is_left_alone(path: Path) -> None:
+    with SQLiteEventStore(path) as store:
+        store.append(StreamId("Account", "1"), [NewEvent("Opened", "{}")], expected_version=NO_STREAM)
+
+        with pytest.raises(ValueError, match="name a new store"):
+            torture(partial(SQLiteEventStore, path))
+
+        assert store.head() == 1
+
+
+def test_a_store_that_processes_cannot_share_is_refused() -> None:
+    with pytest.raises(ValueError, match="another store each time"):
+        torture(MemoryEventStore)
+
+
+@pytest.mark.parametrize(("seconds", "processes"), [(0, 1), (-1, 1), (1, 0)])
+def test_a_torture_takes_a_while_and_somebody(path: Path, seconds: float, processes: int) -> None:
+    with pytest.raises(ValueError, match="at least one process"):
+        torture(partial(SQLiteEventStore, path), seconds=seconds, processes=processes)
