@@ -40,7 +40,7 @@ def move_money(path: Path, seed: int, commands: int) -> list[tuple[str, int]]:
 
 
 def test_processes_that_share_accounts_lose_nothing(tmp_path: Path) -> None:
-    path, processes, commands = tmp_path / "bank.db", 8, 500
+    path, processes, commands = tmp_path / "bank.db", 6, 200
     with SQLiteEventStore(path) as store:
         accounts = Repository(store, BankAccount)
         for account in ACCOUNTS:

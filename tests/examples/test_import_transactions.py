@@ -37,6 +37,18 @@ def events_in(database: Path) -> int:
 
 
 @pytest.fixture
+def every_sixth_account(transactions: Path, tmp_path: Path) -> Path:
+    """Return all transactions of 200 accounts."""
+    path = tmp_path / "transactions.csv"
+    with transactions.open(newline="") as file, path.open("w", newline="") as part:
+        rows = csv.DictReader(file)
+        written = csv.DictWriter(part, rows.fieldnames or ())
+        written.writeheader()
+        written.writerows(row for row in rows if int(row["account_id"]) % 6 == 0)
+    return path
+
+
+@pytest.fixture
 def some_transactions(transactions: Path, tmp_path: Path) -> Path:
     """Return the first 4,000 of them."""
     path = tmp_path / "transactions.csv"
@@ -45,6 +57,20 @@ def some_transactions(transactions: Path, tmp_path: Path) -> Path:
     return path
 
 
+def test_the_transactions_of_some_accounts_give_the_banks_own_balances(
+    run: Run, every_sixth_account: Path, tmp_path: Path
+) -> None:
+    database = tmp_path / "bank.db"
+
+    done = run("import_transactions.py", every_sixth_account, database)
+
+    assert done.returncode == 0, done.stderr
+    balances = replayed_balances(database)
+    assert balances == last_balances(every_sixth_account)
+    assert len(balances) > 150
+
+
+@pytest.mark.soak
 def test_all_transactions_give_the_banks_own_balances(run: Run, transactions: Path, tmp_path: Path) -> None:
     database = tmp_path / "bank.db"
 
