@@ -34,7 +34,14 @@ class Case:
 
     def judge(self) -> dict[Check, Finding]:
         with SQLiteEventStore(self.path) as store:
-            task = Task(partial(SQLiteEventStore, self.path), store.identity, self.records, SEED, transactions=True)
+            task = Task(
+                partial(SQLiteEventStore, self.path),
+                self.path.parent,
+                store.identity,
+                self.records,
+                SEED,
+                transactions=True,
+            )
             findings = Findings()
             judge(store, task, until=store.head() or 0, findings=findings, progress=lambda _: None)
             return {finding.check: finding for finding in findings}

@@ -32,10 +32,12 @@ OpenStore: TypeAlias = Callable[[], EventStore]
 class Task:
     """Which store is tortured, where the records are kept, and what decides about that which is appended.
 
-    `identity` is the store's own; `transactions` tells whether some appends share one with rows of a table.
+    The store is opened in the working directory, where a relative path means the same to all. `identity` is the store's
+    own; `transactions` tells whether some appends share one with rows of a table.
     """
 
     open_store: OpenStore
+    working_directory: Path
     identity: str
     folder: Path
     seed: int
@@ -94,6 +96,7 @@ class Task:
 def open_task(task: Task, name: str) -> Generator[EventStore]:
     """Open the store in a process of its own, which ends with its parent, and tells where it is when it is asked."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.chdir(task.working_directory)
     logging.basicConfig(filename=task.folder / f"{name}.messages")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     with task.stacks(name).open("a") as stacks, task.telling_why(name), task.open() as store:

@@ -108,9 +108,9 @@ class _Torture:
         self._findings = Findings()
         transactions = self._create_rows()
         self._is_temporary = records is None
-        folder = Path(tempfile.mkdtemp(prefix="esbank-torture-")) if records is None else records
+        folder = Path(tempfile.mkdtemp(prefix="esbank-torture-")) if records is None else records.absolute()
         folder.mkdir(exist_ok=True)
-        self._task = Task(open_store, store.identity, folder, seed, transactions)
+        self._task = Task(open_store, Path.cwd(), store.identity, folder, seed, transactions)
         self._writers = [self._worker(f"writers-{one}", write, one) for one in range(processes)]
         self._followers = [self._worker(one.value, follow, one) for one in Follower]
         # One of them alone rebuilds, as two that do so at once are told to try again.
@@ -130,6 +130,10 @@ class _Torture:
             self._crew.torture(self._seconds, self._tell_time)
             self._task.end()
             last = self._end_the_log()
+        except KeyboardInterrupt:
+            self._crew.end()
+            self._forget()
+            raise
         finally:
             self._crew.end()
         self._look_for_the_dead()
@@ -205,9 +209,14 @@ class _Torture:
             records=self._task.folder,
         )
         if verdict.ok and self._is_temporary:
-            shutil.rmtree(self._task.folder)
+            self._forget()
             return evolve(verdict, records=None)
         return verdict
+
+    def _forget(self) -> None:
+        """Remove the records, unless they are wanted."""
+        if self._is_temporary:
+            shutil.rmtree(self._task.folder)
 
     def _tell_time(self, passed: float) -> None:
         self._progress("Torturing", passed, self._seconds)
