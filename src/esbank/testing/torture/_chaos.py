@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -72,10 +73,13 @@ class Worker:
 
     def stop(self, seconds: float) -> None:
         """Let it stand still for a while, wherever it is."""
-        with suppress(ProcessLookupError):
+        # Should this process be killed meanwhile, somebody else has to let it go on.
+        wake = ["/bin/sh", "-c", f"exec >/dev/null 2>&1; sleep {_LONGEST_STOP + 1}; kill -CONT {self._pid}"]
+        with suppress(ProcessLookupError), subprocess.Popen(wake) as waker:  # noqa: S603 - ours
             os.kill(self._pid, signal.SIGSTOP)
             time.sleep(seconds)
             os.kill(self._pid, signal.SIGCONT)
+            waker.kill()
 
     def ask_where(self) -> None:
         """Have it put down where each of its threads is."""

@@ -77,7 +77,7 @@ class Lines:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self.tail = self._read_tail()
 
     def write(self, *lines: bytes) -> None:
