@@ -1,50 +1,59 @@
 """The suite that every store must pass: it takes a store at its word about what it can do, and catches broken ones."""
 
-from textwrap import dedent
+from collections.abc import Iterable
+from pathlib import Path
 
+import broken_appends
+import broken_capabilities
+import broken_contents
+import broken_followers
+import broken_processes
+import broken_races
+import broken_reads
+import broken_repeats
 import pytest
+from broken_stores import CAUGHT_BY, Bare, Store
 
-import esbank.testing.conformance  # noqa: F401  # before the runs below, which otherwise import it anew
-
-SUITE = """
-import pytest
 from esbank.backends.memory import MemoryEventStore
-from esbank.errors import DuplicateEvent
-from esbank.store import ANY_VERSION, AppendResult
-from esbank.testing.conformance import EventStoreConformance
+from esbank.backends.sqlite import SQLiteEventStore
+from esbank.testing.conformance import EventStoreConformance, _elsewhere
+from esbank.testing.conformance._checkpoints import Checkpoints
+from esbank.testing.conformance._claims import Claims
+from esbank.testing.conformance._copies import Copies
+from esbank.testing.conformance._inline import InlineHandlers
+from esbank.testing.conformance._processes import Processes
+from esbank.testing.conformance._snapshots import Snapshots
+from esbank.testing.conformance._transaction_races import TransactionRaces
+from esbank.testing.conformance._transactions import Transactions
+from esbank.testing.conformance._views import Views
 
+BASIC = "test_an_append_starts_a_stream_at_version_1"
+"""What every store here passes: it is broken in one thing only."""
 
-class Bare:
-    "Can do what every store can do, and nothing else."
+MISTAKES = ("E   NameError", "E   AttributeError", "E   TypeError")
+"""What no store is meant to fail by: it would be broken in another way than it says."""
 
-    def __init__(self):
-        self.whole = MemoryEventStore()
+OPTIONAL = (Snapshots, Views, Claims, Checkpoints, Transactions, TransactionRaces, InlineHandlers, Copies, Processes)
+SAY_SO = {
+    "test_the_store_keeps_snapshots_if_it_says_so",
+    "test_the_store_keeps_views_if_it_says_so",
+    "test_the_store_has_transactions_if_it_says_so",
+    "test_the_store_can_be_copied_if_it_says_so",
+}
+EVERYTHING = {"has_snapshots": True, "has_views": True, "has_transactions": True, "can_be_copied": True}
+NOTHING = dict.fromkeys([*EVERYTHING, "has_inline", "is_shared_by_processes"], False)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc_info):
-        self.close()
-
-
-NAMES = "append append_many read read_all read_correlated subscribe wait count find version head streams close"
-for name in NAMES.split():
-    setattr(Bare, name, lambda self, *args, _name=name, **kwargs: getattr(self.whole, _name)(*args, **kwargs))
-Bare.identity = property(lambda self: self.whole.identity)
-
-
-{store}
-
-
-class TestStore(EventStoreConformance):
-    {flags}
-
-    @pytest.fixture
-    def store(self):
-        with Store() as store:
-            yield store
-"""
-BARE = "has_snapshots = has_views = has_transactions = can_be_copied = False"
+SECTIONS = {
+    "Appends": broken_appends,
+    "Repeats": broken_repeats,
+    "Races": broken_races,
+    "Several processes": broken_processes,
+    "What is stored": broken_contents,
+    "Reads": broken_reads,
+    "Followers, and the end": broken_followers,
+    "Optional capabilities": broken_capabilities,
+}
+PAGE = Path(__file__).parents[2] / "docs" / "broken-stores.md"
 
 
 @pytest.fixture(autouse=True)
@@ -52,246 +61,116 @@ def _no_other_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # starts faster
 
 
-def run(pytester: pytest.Pytester, store: str, *, select: str, flags: str = BARE) -> pytest.RunResult:
-    pytester.makepyfile(SUITE.replace("{store}", store).replace("{flags}", flags))
-    return pytester.runpytest_inprocess("-k", select)
+def run(
+    pytester: pytest.Pytester, kind: type[Store | Bare], tests: Iterable[str], **flags: bool
+) -> tuple[set[str], set[str], dict[str, str]]:
+    """Run some tests of the suite on a store: return which passed, which were skipped, and why others failed."""
+    pytester.makepyfile(
+        f"""
+        import {kind.__module__}
+        from broken_stores import suite
+
+        TestStore = suite({kind.__module__}.{kind.__name__}, {tuple(tests)}, **{flags})
+        """
+    )
+    passed, skipped, failed = pytester.inline_run("-q", "--no-summary", "--tb=line").listoutcomes()
+    errors = {name_of(report): str(report.longrepr) for report in failed if report.when == "call"}
+    return {name_of(report) for report in passed} - set(errors), {name_of(report) for report in skipped}, errors
+
+
+def name_of(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Return the name of a test, without its parameters."""
+    return report.nodeid.partition("[")[0].rpartition("::")[2]
+
+
+@pytest.mark.parametrize("kind", CAUGHT_BY, ids=lambda kind: kind.__name__)
+def test_a_broken_store_fails_the_tests_that_are_named(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, kind: type[Store]
+) -> None:
+    if kind is broken_processes.IsStuckElsewhere:
+        monkeypatch.setattr(_elsewhere, "PATIENCE", 2.0)
+
+    passed, _, errors = run(pytester, kind, [BASIC, *CAUGHT_BY[kind]])
+
+    assert set(errors) == set(CAUGHT_BY[kind])
+    assert passed == {BASIC}
+    assert [error for error in errors.values() if error.startswith(MISTAKES)] == []
+
+
+@pytest.mark.parametrize("kind", [MemoryEventStore, SQLiteEventStore])
+def test_a_sound_store_passes_all_tests_that_catch_broken_ones(pytester: pytest.Pytester, kind: type[Store]) -> None:
+    tests = {test for broken, caught_by in CAUGHT_BY.items() if issubclass(broken, kind) for test in caught_by}
+
+    passed, _, errors = run(pytester, kind, tests)
+
+    assert errors == {}
+    assert passed == tests
+
+
+def tables() -> str:
+    """Write the tables of the page, from the stores."""
+    lines: list[str] = []
+    for title, module in SECTIONS.items():
+        lines += ["", f"## {title}", "", "| What is broken | What catches it |", "| --- | --- |"]
+        for kind, tests in CAUGHT_BY.items():
+            if kind.__module__ == module.__name__:
+                sentences = ", ".join(test.removeprefix("test_").replace("_", " ") for test in tests)
+                lines.append(f"| {(kind.__doc__ or '').removesuffix('.')} | {sentences} |")
+    return "\n".join([*lines, ""])
+
+
+def test_the_page_of_broken_stores_has_all_of_them() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+
+    assert page[page.index("\n## ") :] == tables()
+    assert {kind.__module__ for kind in CAUGHT_BY} == {module.__name__ for module in SECTIONS.values()}
+
+
+# What a store says it can do
 
 
 def test_a_store_is_not_asked_for_what_it_does_not_claim(pytester: pytest.Pytester) -> None:
-    outcomes = run(pytester, "Store = Bare", select="snapshot or view or transaction").parseoutcomes()
+    tests = {name for part in OPTIONAL for name in vars(part) if name.startswith("test_")}
 
-    assert outcomes["skipped"] > 20
-    assert "failed" not in outcomes
+    passed, skipped, errors = run(pytester, Bare, tests, **NOTHING)
 
-
-@pytest.mark.parametrize(
-    ("flags", "store"), [("pass", "Store = Bare"), (BARE, "Store = MemoryEventStore")], ids=["too much", "too little"]
-)
-def test_a_store_that_claims_what_is_not_so_fails(pytester: pytest.Pytester, flags: str, store: str) -> None:
-    run(pytester, store, select="if_it_says_so", flags=flags).assert_outcomes(failed=4)
-
-
-BROKEN = {
-    "tests a version for truth": (
-        """
-        class Store(Bare):
-            def append(self, stream, events, *, expected_version):
-                return self.whole.append(stream, events, expected_version=expected_version or ANY_VERSION)
-        """,
-        "wrong_version",
-    ),
-    "knows no repeats": (
-        """
-        class Store(Bare):
-            def append(self, stream, events, *, expected_version):
-                if any(self.whole.find(stream, event.event_id) for event in events):
-                    raise DuplicateEvent(stream, events[0].event_id)
-                return self.whole.append(stream, events, expected_version=expected_version)
-        """,
-        "very_same",
-    ),
-    "takes any known id for a repeat": (
-        """
-        class Store(Bare):
-            def append(self, stream, events, *, expected_version):
-                for event in events:
-                    if found := self.whole.find(stream, getattr(event, "event_id", None)):
-                        return AppendResult(stream, found.version, found.position, (found,))
-                return self.whole.append(stream, events, expected_version=expected_version)
-        """,
-        "superset",
-    ),
-    "appends to one stream after the other": (
-        """
-        class Store(Bare):
-            def append_many(self, appends, *, conditions=()):
-                return tuple(self.whole.append_many([append], conditions=conditions)[0] for append in appends)
-        """,
-        "of_any_stream",
-    ),
-    "filters after the limit": (
-        """
-        class Store(Bare):
-            def read_all(self, *, after=None, categories=None, types=None, limit=None):
-                for event in self.whole.read_all(after=after, limit=limit):
-                    if categories is None or event.stream.category in categories:
-                        if types is None or event.type in types:
-                            yield event
-        """,
-        "filtered",
-    ),
-    "skips what is at the edge of a page": (
-        """
-        class Store(Bare):
-            def read_all(self, *, after=None, **rest):
-                for number, event in enumerate(self.whole.read_all(after=after, **rest), 1):
-                    if number % 1000:
-                        yield event
-        """,
-        "long_log",
-    ),
-    "counts the event at the position as well": (
-        """
-        class Store(Bare):
-            def count(self, *, after=None):
-                return self.whole.count(after=after) + bool(after)
-        """,
-        "counted",
-    ),
-    "looks once instead of waiting": (
-        """
-        class Store(Bare):
-            def wait(self, *, after, timeout):
-                return self.whole.wait(after=after, timeout=0)
-        """,
-        "ends_the_wait",
-    ),
-    "wakes whoever waits for nothing": (
-        """
-        class Store(Bare):
-            def wait(self, *, after, timeout):
-                return self.whole.wait(after=after, timeout=timeout) or True
-        """,
-        "in_vain",
-    ),
-    "follows everything": (
-        """
-        class Store(Bare):
-            def subscribe(self, *, after=None, categories=None, types=None):
-                return self.whole.subscribe(after=after)
-        """,
-        "keeps_to_its_filters",
-    ),
-    "goes on after its end": (
-        """
-        class Store(Bare):
-            def close(self):
-                pass
-        """,
-        "closed_store",
-    ),
-}
-
-
-def test_a_sound_store_passes(pytester: pytest.Pytester) -> None:
-    outcomes = run(pytester, "Store = Bare", select=" or ".join(select for _, select in BROKEN.values()))
-
-    assert set(outcomes.parseoutcomes()) <= {"passed", "deselected", "skipped"}
-
-
-@pytest.mark.parametrize(("store", "select"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_store_fails(pytester: pytest.Pytester, store: str, select: str) -> None:
-    assert run(pytester, dedent(store), select=select).parseoutcomes()["failed"] > 0
-
-
-COMMITS_TOO_EARLY = """
-import time
-from contextlib import contextmanager
-from esbank.store import PendingAppend, StreamAppend
-
-
-class Transaction:
-    def __init__(self, tx):
-        self.tx = tx
-        self.execute = tx.execute
-        self.executemany = tx.executemany
-        self.dialect = tx.dialect
-        self.appends = []
-        self.pending = []
-
-    def append(self, stream, events, *, expected_version):
-        self.appends.append(StreamAppend(stream, tuple(events), expected_version))
-        self.pending.append(PendingAppend(stream, "a broken store"))
-        return self.pending[-1]
-
-
-class Store(MemoryEventStore):
-    @contextmanager
-    def transaction(self):
-        with self.view_transaction() as tx:
-            transaction = Transaction(tx)
-            yield transaction
-        if transaction.appends:
-            time.sleep(0.001)
-            for pending, result in zip(transaction.pending, self.append_many(transaction.appends)):
-                pending.resolve(result)
-"""
-COMMITS_REPEATS = """
-class Store(MemoryEventStore):
-    def _append(self, connection, appends, metadata, conditions=()):
-        first = self._find_repeat(appends)
-        if first is not None and connection is not None:
-            self._views.commit(connection)
-            return first
-        return super()._append(connection, appends, metadata, conditions)
-"""
-TRANSACTIONS = "has_queries_during_transactions = False"
-
-
-def test_a_store_whose_transactions_are_sound_passes(pytester: pytest.Pytester) -> None:
-    select = "undoes_everything or block_that_comes_again"
-    outcomes = run(pytester, "Store = MemoryEventStore", select=select, flags=TRANSACTIONS).parseoutcomes()
-
-    assert set(outcomes) == {"passed", "deselected"}
+    assert errors == {}
+    assert passed == SAY_SO
+    assert skipped == tests - SAY_SO
 
 
 @pytest.mark.parametrize(
-    ("store", "select"),
-    [
-        (COMMITS_TOO_EARLY, "a_wrong_version_undoes_everything"),
-        (COMMITS_TOO_EARLY, "neither_a_row_without"),
-        (COMMITS_REPEATS, "block_that_comes_again_changes or block_that_many_repeat"),
-    ],
-    ids=["commits rows before events", "shows rows before events", "commits the statements of a repeat"],
+    ("kind", "flags"), [(Bare, EVERYTHING), (MemoryEventStore, NOTHING)], ids=["too much", "too little"]
 )
-def test_a_store_whose_transactions_are_broken_fails(pytester: pytest.Pytester, store: str, select: str) -> None:
-    outcomes = run(pytester, store, select=select, flags=TRANSACTIONS).parseoutcomes()
+def test_a_store_that_claims_what_is_not_so_fails(
+    pytester: pytest.Pytester, kind: type[Store | Bare], flags: dict[str, bool]
+) -> None:
+    _, _, errors = run(pytester, kind, SAY_SO, **flags)
 
-    assert "passed" not in outcomes
-    assert outcomes["failed"] > 0
-
-
-INLINE = """has_queries_during_transactions = False
-    has_inline = True
-
-    def open_inline(self, folder, *handlers):
-        return Store(inline=handlers)
-"""
-TOO_LATE = """
-class Store(MemoryEventStore):
-    def __init__(self, *, inline=()):
-        super().__init__()
-        self.handlers = inline
-        self.tell(())
-
-    def append(self, stream, events, *, expected_version):
-        result = super().append(stream, events, expected_version=expected_version)
-        self.tell(result.events)
-        return result
-
-    def tell(self, events):
-        with self.view_transaction() as tx:
-            for handler in self.handlers:
-                handler.on_append(tx, events)
-"""
+    assert set(errors) == SAY_SO
 
 
-def test_a_store_need_not_change_anything_inline(pytester: pytest.Pytester) -> None:
-    outcomes = run(pytester, "Store = Bare", select="handler").parseoutcomes()
+@pytest.mark.parametrize(("kind", "claimed"), [(MemoryEventStore, True), (SQLiteEventStore, False)])
+def test_a_store_that_is_queried_otherwise_than_it_says_fails(
+    pytester: pytest.Pytester, kind: type[Store], *, claimed: bool
+) -> None:
+    test = "test_a_query_sees_only_what_is_committed"
 
-    assert set(outcomes) == {"skipped", "deselected"}
+    _, _, errors = run(pytester, kind, [test], has_queries_during_transactions=claimed)
 
-
-def test_a_store_that_tells_its_inline_handlers_in_time_passes(pytester: pytest.Pytester) -> None:
-    outcomes = run(
-        pytester, "Store = MemoryEventStore", select="fails_undoes or not_handled", flags=INLINE
-    ).parseoutcomes()
-
-    assert set(outcomes) == {"passed", "deselected"}
+    assert set(errors) == {test}
 
 
-def test_a_store_that_tells_its_inline_handlers_too_late_fails(pytester: pytest.Pytester) -> None:
-    outcomes = run(pytester, TOO_LATE, select="fails_undoes or not_handled", flags=INLINE).parseoutcomes()
+def test_a_store_that_keeps_digests_and_says_that_it_does_not_fails(pytester: pytest.Pytester) -> None:
+    test = "test_every_event_has_a_digest_if_the_store_says_so"
 
-    assert "passed" not in outcomes
-    assert outcomes["failed"] > 0
+    _, _, errors = run(pytester, MemoryEventStore, [test], has_digests=False)
+
+    assert set(errors) == {test}
+
+
+def test_who_claims_that_a_store_can_be_opened_says_how(tmp_path: Path) -> None:
+    with pytest.raises(NotImplementedError, match="is_shared_by_processes = False"):
+        EventStoreConformance().open_elsewhere()
+    with pytest.raises(NotImplementedError, match="has_inline = False"):
+        EventStoreConformance().open_inline(tmp_path)

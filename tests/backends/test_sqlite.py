@@ -1,6 +1,7 @@
 """The store in a SQLite file keeps the promises of every store, however durable it is asked to be."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,16 @@ from esbank.testing.conformance import EventStoreConformance
 
 
 class TestSQLiteEventStore(EventStoreConformance):
+    is_shared_by_processes = True
+
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[EventStore]:
-        with SQLiteEventStore(tmp_path / "events.db") as store:
+        self.path = tmp_path / "events.db"
+        with SQLiteEventStore(self.path) as store:
             yield store
+
+    def open_elsewhere(self) -> Callable[[], SQLiteEventStore]:
+        return partial(SQLiteEventStore, self.path)
 
 
 class TestSQLiteEventStoreOfNormalDurability(EventStoreConformance):

@@ -140,11 +140,43 @@ class Races:
         assert wrote is None
         assert [outcome or {0} for outcome in torn] == [{0}, {0}]
 
+    def test_what_was_appended_is_seen_by_every_thread_at_once(self, store: EventStore) -> None:
+        for version in range(1, 21):
+            result = store.append(ACCOUNT, new_events(1), expected_version=version - 1)
+
+            def look(result: AppendResult = result) -> tuple[int, int | None, list[int], bool]:
+                read = [event.position for event in store.read(ACCOUNT, after=result.version - 1)]
+                followed = store.wait(after=result.position - 1, timeout=0)
+                return store.version(ACCOUNT), store.head(), read, followed
+
+            assert in_threads([look]) == [(version, result.position, [result.position], True)]
+
+    def test_what_is_refused_is_never_seen(self, store: EventStore) -> None:
+        store.append(OTHER, new_events(1), expected_version=0)
+        done = threading.Event()
+
+        def write() -> None:
+            try:
+                for _ in range(30):
+                    appends = [StreamAppend(stream, new_events(2), NO_STREAM) for stream in (ACCOUNT, OTHER)]
+                    with pytest.raises(ConcurrencyError):
+                        store.append_many(appends)
+            finally:
+                done.set()
+
+        def read() -> None:
+            while not done.is_set():
+                assert [event.version for event in store.read_all()] == [1]
+                assert list(store.read(ACCOUNT)) == []
+                assert (store.version(ACCOUNT), store.count()) == (0, 1)
+
+        assert in_threads([write, read, read]) == [None] * 3
+
     def test_who_follows_the_log_sees_every_event_once_and_in_order(self, store: EventStore) -> None:
         batches = 40
         writers = 4
         total = sum(number % 3 + 1 for number in range(batches)) * writers
-        failed = threading.Event()
+        have_written = [threading.Event() for _ in range(writers)]
 
         def write(writer: int) -> None:
             try:
@@ -152,19 +184,21 @@ class Races:
                     stream = StreamId("Account", str((writer + number) % 3))
                     events = [new_event(number) for _ in range(number % 3 + 1)]
                     store.append(stream, events, expected_version=ANY_VERSION)
-            except BaseException:
-                failed.set()
-                raise
+            finally:
+                have_written[writer].set()
 
         def follow(limit: int | None) -> list[StoredEvent]:
             seen: list[StoredEvent] = []
-            while len(seen) < total and not failed.is_set():
-                seen += store.read_all(after=seen[-1].position if seen else None, limit=limit)
+            while True:
+                is_last = all(done.is_set() for done in have_written)
+                page = list(store.read_all(after=seen[-1].position if seen else None, limit=limit))
+                seen += page
                 if seen:
                     head = store.head()
                     assert head is not None
                     assert head >= seen[-1].position
-            return seen
+                if is_last and not page:
+                    return seen
 
         tasks: list[Callable[[], list[StoredEvent] | None]] = [partial(write, writer) for writer in range(writers)]
         tasks += [partial(follow, None), partial(follow, 5)]

@@ -195,6 +195,14 @@ class ReadsOfTheLog:
             ("Transfer", "C"),
         ]
 
+    @pytest.mark.parametrize("name", ["", "x" * 600, "é" * 10_000], ids=["empty", "long", "very long"])
+    def test_what_no_event_is_called_is_found_nowhere(self, store: EventStore, name: str) -> None:
+        store.append(ACCOUNT, new_events(2), expected_version=0)
+
+        assert list(store.streams(name)) == []
+        assert list(store.read_all(categories=[name])) == list(store.read_all(types=[name])) == []
+        assert len(list(store.read_all(categories=[name, "Account"], types=["Deposited", name]))) == 2
+
     @pytest.mark.parametrize("name", ["categories", "types"])
     def test_a_class_is_no_name_to_filter_by(self, store: EventStore, name: str) -> None:
         wrong: Any = {name: [NewEvent]}
@@ -239,6 +247,7 @@ class ReadsOfTheLog:
             seen: list[StoredEvent] = []
             while page := list(store.read_all(after=seen[-1].position if seen else None, limit=size)):
                 seen += page
+                assert len(seen) <= 150
             assert seen == list(store.read_all())
 
     @pytest.mark.parametrize("bound", BAD_BOUNDS, ids=repr)

@@ -53,6 +53,15 @@ class StoredEvents:
 
         assert [event.data for event in store.read(ACCOUNT)] == [data]
 
+    def test_any_uuid_is_an_event_id(self, store: EventStore) -> None:
+        ids = [UUID(int=number) for number in (2**128 - 1, 2**127, 2**64 + 1, 2**64, 1, 0)]
+        store.append(ACCOUNT, [NewEvent("Noted", "{}", event_id=event_id) for event_id in ids], expected_version=0)
+
+        assert [event.event_id for event in store.read(ACCOUNT)] == ids
+        found = [store.find(ACCOUNT, event_id) for event_id in ids]
+        assert [event and event.version for event in found] == [1, 2, 3, 4, 5, 6]
+        assert store.find(ACCOUNT, UUID(int=2)) is None
+
     def test_data_of_a_megabyte_is_kept(self, store: EventStore) -> None:
         events = [NewEvent("Noted", f'"{letter * (1 << 19)}"') for letter in ("é", "x")]
 

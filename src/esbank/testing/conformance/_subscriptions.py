@@ -124,14 +124,21 @@ class Subscriptions:
         assert in_threads([*waits, append_then_wait]) == [True] * 9
 
     def test_each_of_many_appends_ends_a_wait(self, store: EventStore) -> None:
+        is_wanted = threading.Semaphore()
+
         def follow() -> None:
             position = None
-            for _ in range(100):
-                assert store.wait(after=position, timeout=LONG)
-                position = next(store.read_all(after=position)).position
+            try:
+                for _ in range(100):
+                    assert store.wait(after=position, timeout=LONG)
+                    position = next(store.read_all(after=position)).position
+                    is_wanted.release()
+            finally:
+                is_wanted.release(100)
 
         def append_each() -> None:
             for _ in range(100):
+                is_wanted.acquire()
                 append(store)
 
         assert in_threads([follow, append_each]) == [None, None]
@@ -145,6 +152,12 @@ class Subscriptions:
 
         with soon(fail):
             assert not store.wait(after=last, timeout=3 * A_MOMENT)
+
+    def test_an_append_that_is_not_after_the_position_ends_no_wait(self, store: EventStore) -> None:
+        last = append(store)
+
+        with soon(partial(append, store)):
+            assert not store.wait(after=last + 10**9, timeout=3 * A_MOMENT)
 
     def test_closing_the_store_ends_the_wait(self, store: EventStore) -> None:
         with soon(store.close), pytest.raises(StoreClosed):

@@ -110,6 +110,17 @@ class Views:
 
         assert views.query("SELECT id, large, note FROM numbers") == [("a", 2**62, None)]
 
+    @pytest.mark.parametrize("number", [0.1, -1e300, 5e-324])
+    def test_floats_and_bytes_are_kept(self, views: ViewStore, number: float) -> None:
+        raw = bytes(range(256))
+        with views.view_transaction() as tx:
+            blob = "BLOB" if tx.dialect == "sqlite" else "BYTEA"
+            tx.execute(f"CREATE TABLE things (number DOUBLE PRECISION, raw {blob})")
+            tx.execute("INSERT INTO things VALUES (:number, :raw)", {"number": number, "raw": raw})
+
+            assert tx.execute("SELECT number, raw FROM things") == [(number, raw)]
+        assert views.query("SELECT number, raw FROM things WHERE number = :n", {"n": number}) == [(number, raw)]
+
     def test_a_query_sees_only_what_is_committed(self, views: ViewStore) -> None:
         with views.view_transaction() as tx:
             tx.execute(INSERT, {"account": "a", "amount": 1})
