@@ -6,15 +6,33 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 from savings_account import InterestAdded, SavingsAccount
 
 import esbank.bank
 from esbank import DefinitionError, EventRegistry, UnappliedEvent, Upcaster, upcaster
+from esbank.backends.sqlite import SQLiteEventStore
 from esbank.bank import AccountDetails, AccountEvent, AccountOpened, BankAccount, Deposited
+from esbank.store import EventStore
 from esbank.testing import check_schema_lock, check_snapshots
+from esbank.testing.state_machine import EventStoreMachine, EventStoreModel
+
+
+class Machine(EventStoreMachine):
+    """Says how to open a store."""
+
+    can_be_reopened = True
+
+    def open_store(self, folder: Path) -> SQLiteEventStore:
+        return SQLiteEventStore(folder / "events.db")
+
+
+class WrongMachine(EventStoreMachine):
+    def open_store(self, folder: Path) -> str:  # type: ignore[override]
+        return str(folder)
+
 
 LOCK = Path(esbank.bank.__file__).with_name("schema.json")
 OPENED = AccountOpened("Ada", "EUR", Decimal(100), Decimal(0))
@@ -50,3 +68,11 @@ def test_a_lock_is_checked_with_classes_upcasters_or_a_registry() -> None:
         check_schema_lock(LOCK, BankAccount, upcasters)
     with pytest.raises(DefinitionError):
         check_schema_lock(LOCK, 3)  # type: ignore[arg-type]
+
+
+def test_a_machine_has_a_store_and_a_model() -> None:
+    machine = Machine()
+
+    assert_type(machine.store, EventStore)
+    assert_type(machine.model, EventStoreModel)
+    machine.teardown()

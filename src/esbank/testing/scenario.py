@@ -5,18 +5,17 @@ The idea is as old as event sourcing; Emmett's ``DeciderSpecification`` and disi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from difflib import ndiff
+from collections.abc import Iterable, Mapping
 from enum import Enum
-from pprint import pformat
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from attrs import frozen
 
 from esbank.aggregate import Aggregate, check_aggregate
 from esbank.codec import EventCodec, EventRegistry, StateCodec
 from esbank.errors import UnappliedEvent
-from esbank.store import StoredEvent, StreamId
+from esbank.testing._differences import difference, line_difference, list_difference
+from esbank.testing._storing import stored_and_read
 
 __all__ = ["Raises", "Scenario", "raises"]
 
@@ -27,6 +26,9 @@ E = TypeVar("E")
 
 class _Missing(Enum):
     ATTRIBUTE = "no such attribute"
+
+    def __repr__(self) -> str:
+        return self.value
 
 
 @frozen
@@ -62,7 +64,7 @@ class Scenario(Generic[A_co]):
         """Begin with what has happened, the oldest first; with nothing, it is the state before any event."""
         state = self._aggregate()
         for event in events:
-            state.apply(_stored_and_read(self._codec, event))
+            state.apply(stored_and_read(self._codec, event))
         return Given(state, self._codec)
 
     def when(self: Scenario[Aggregate[C, E]], *commands: C) -> Outcome[E]:
@@ -74,13 +76,13 @@ class Given(Generic[C, E]):
     """A state to execute commands on."""
 
     def __init__(self, state: Aggregate[C, E], codec: EventCodec) -> None:
-        self._copy = StateCodec(type(state), codec.registry.forms).copy
+        self._states = StateCodec(type(state), codec.registry.forms)
         self._given = self._state = state
         self._codec = codec
 
     def when(self, *commands: C) -> Outcome[E]:
         """Execute commands, one after the other."""
-        self._state = self._copy(self._given)
+        self._state = self._states.copy(self._given)
         events: list[E] = []
         try:
             for command in commands:
@@ -92,24 +94,31 @@ class Given(Generic[C, E]):
         return Outcome(events, None)
 
     def _execute(self, command: C, events: list[E]) -> None:
-        before = self._copy(self._state)
+        before = self._states.copy(self._state)
         try:
             for event in self._state.handle(command):
                 self._check_unchanged(before, command)
                 if type(event) not in self._state.event_classes():
                     raise UnappliedEvent(type(self._state), type(event))
-                self._state.apply(_stored_and_read(self._codec, event))
+                self._state.apply(stored_and_read(self._codec, event))
                 events.append(event)
-                before = self._copy(self._state)
+                before = self._states.copy(self._state)
         finally:
             self._check_unchanged(before, command)
 
     def _check_unchanged(self, before: Aggregate[C, E], command: C) -> None:
-        if self._state != before:
+        if not self._is_same(before):
             raise AssertionError(
                 f"handling {command!r} changed the state itself; only events may, in a method marked @applies:\n"
-                f"{_difference(before, self._state)}"
+                f"{difference(before, self._state)}"
             )
+
+    def _is_same(self, before: Aggregate[C, E]) -> bool:
+        try:
+            # Their text, because equality leaves out a field with eq=False.
+            return self._states.encode(self._state) == self._states.encode(before)
+        except ValueError:  # no snapshot could hold it either
+            return self._state == before
 
 
 class Outcome(Generic[E]):
@@ -132,7 +141,7 @@ class Outcome(Generic[E]):
             raise AssertionError(msg) from self._error
         if self._events != list(expected):
             raise AssertionError(
-                f"the events are not those expected (-), but (+):\n{_difference(list(expected), self._events)}"
+                f"the events are not those expected (-), but (+):\n{list_difference(expected, self._events)}"
             )
 
     def _check_refusal(self, expected: Raises) -> None:
@@ -144,32 +153,21 @@ class Outcome(Generic[E]):
             msg = f"expected {expected.error.__name__}, but it was refused with {_said(self._error)}"
             raise AssertionError(msg) from self._error
         actual = {name: getattr(self._error, name, _Missing.ATTRIBUTE) for name in expected.attributes}
-        if actual != expected.attributes:
+        wrong = [name for name in actual if actual[name] != expected.attributes[name]]
+        if wrong:
             msg = (
                 f"{expected.error.__name__} does not have the attributes expected (-), but (+):\n"
-                f"{_difference(expected.attributes, actual)}"
+                f"{line_difference(_named(expected.attributes, wrong), _named(actual, wrong))}"
             )
             raise AssertionError(msg) from self._error
-
-
-def _stored_and_read(codec: EventCodec, event: E) -> E:
-    """Send an event through the codec, as a store would."""
-    new = codec.encode(event)
-    stored = StoredEvent(
-        StreamId("Scenario", "1"), 1, 1, new.event_id, new.type, new.schema_version, new.data, new.metadata, 0
-    )
-    read = cast("E", codec.decode(stored))
-    if read != event:
-        raise AssertionError(f"{event!r} does not survive being stored:\n{_difference(event, read)}")
-    return read
 
 
 def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _difference(expected: object, actual: object) -> str:
-    return "\n".join(ndiff(pformat(expected).splitlines(), pformat(actual).splitlines()))
+def _named(values: Mapping[str, object], names: Iterable[str]) -> list[str]:
+    return [f"{name}={values[name]!r}" for name in names]
 
 
 def _plural(events: Iterable[object]) -> str:
