@@ -10,6 +10,14 @@ Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json
 """What JSON can say."""
 
 
+def shown(value: object) -> str:
+    """Write a value into a message: what is long is cut off, and what cannot be written is told by its class."""
+    try:
+        return f"{value!r:.60}"
+    except (ValueError, RecursionError):  # thousands of digits, thousands of lists in each other
+        return f"<{type(value).__name__}>"
+
+
 def check_json(value: Any, path: str = "") -> None:  # noqa: ANN401 - it checks any value
     """Raise ``ValueError`` that names the path for whatever JSON would lose or bend: NaN, other keys, other types."""
     kind = cast("type[object]", type(value))
@@ -23,13 +31,13 @@ def check_json(value: Any, path: str = "") -> None:  # noqa: ANN401 - it checks 
     elif kind is dict:
         for key, item in value.items():
             if type(key) is not str:
-                raise ValueError(_say(path, f"a key must be a str, not {key!r}"))
+                raise ValueError(_say(path, f"a key must be a str, not {shown(key)}"))
             check_json(item, f"{path}[{key!r}]")
     elif kind is list or kind is tuple:
         for index, item in enumerate(value):
             check_json(item, f"{path}[{index}]")
     else:
-        raise ValueError(_say(path, f"JSON cannot say {value!r}"))
+        raise ValueError(_say(path, f"JSON cannot say {shown(value)}"))
 
 
 _PLAIN: Final[frozenset[type[object]]] = frozenset({str, int, bool, type(None)})

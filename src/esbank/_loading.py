@@ -152,10 +152,14 @@ class Loader(Generic[A]):
             snapshot = self._snapshots.load_snapshot(stream)
         except Exception as error:
             raise _BadSnapshotError("cannot be read") from error
-        if snapshot is None or (up_to is not None and snapshot.version > up_to):
+        if snapshot is None:
             return None
-        if (snapshot.schema, snapshot.store) != (self._states.schema, self._store.identity) or snapshot.version < 1:
+        if (snapshot.schema, snapshot.store) != (self._states.schema, self._store.identity):
             raise _BadSnapshotError("is of another class or store")
+        if type(snapshot.version) is not int or snapshot.version < 1:
+            raise _BadSnapshotError("has no version")
+        if up_to is not None and snapshot.version > up_to:
+            return None
         return snapshot
 
     def _from_snapshot(self, snapshot: Snapshot, up_to: int | None) -> Replayed[A]:

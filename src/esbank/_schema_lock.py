@@ -195,7 +195,7 @@ def _read(path: Path) -> _Locked:
         raise ValueError(f"{path} is no JSON ({error}); restore it from version control, and write it again") from error
     try:
         return _parse(content)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is no lock file of this esbank ({error}); upgrade esbank, or restore the file"
         ) from error

@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 
 from esbank._cache import Cache
 from esbank._context import in_context
+from esbank._json import check_json
 from esbank._loading import Loader, Replayed
 from esbank.aggregate import Aggregate, check_aggregate, decide
 from esbank.codec import EventCodec, EventRegistry
@@ -136,6 +137,7 @@ class Repository(Generic[A_co]):
                 )
         if command_id is not None and (type(command_id) is not str or not command_id):
             raise ValueError(f"a command_id is a str that is not empty, not {command_id!r}")
+        check_json(command_id, "command_id")
         if expected_version is not None:
             check_expectation(expected_version)
         if metadata is not None and not isinstance(metadata, Metadata):
@@ -397,6 +399,8 @@ def _check_store(store: object) -> None:
 def _complete_registry(aggregate: type[Aggregate[Any, Any]], registry: EventRegistry | None) -> EventRegistry:
     if registry is None:
         return EventRegistry(aggregate)
+    if not isinstance(registry, EventRegistry):
+        raise TypeError(f"registry is an EventRegistry, not {registry!r:.60}")
     for cls in aggregate.event_classes():
         if registry.by_class(cls) is None:
             raise DefinitionError(f"the registry lacks {cls.__name__}, which {aggregate.__name__} applies; add it")

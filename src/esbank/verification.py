@@ -21,6 +21,7 @@ from esbank.store import EventStore, StoredEvent, StreamId, event_digest
 __all__ = ["BrokenEvent", "Head", "Verification", "verify"]
 
 _HEAD: Final = re.compile(r"([0-9]+):([0-9a-f]{64})")
+_MOST_DIGITS: Final = 19  # of 2**63, the highest position
 _STEP: Final = 1000
 
 
@@ -37,8 +38,10 @@ class Head:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read what ``str(head)`` wrote. Raises ``ValueError`` for anything else."""
+        if not isinstance(text, str):
+            raise ValueError(f"{text!r:.100} is no head, which is text")  # noqa: TRY004 - as for any other
         found = _HEAD.fullmatch(text.strip())
-        if found is None:
+        if found is None or len(found[1]) > _MOST_DIGITS:
             raise ValueError(f"{text!r:.100} is no head: it is a position, a colon, and 64 hexadecimal digits")
         return cls(int(found[1]), found[2])
 

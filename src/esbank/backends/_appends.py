@@ -16,6 +16,7 @@ from esbank.store import (
     DigestNext,
     InlineHandler,
     NewEvent,
+    Snapshot,
     StoredEvent,
     StreamAppend,
     StreamCondition,
@@ -31,12 +32,17 @@ __all__ = [
     "ConstraintError",
     "WrittenMetadata",
     "check_appends",
+    "check_claim",
     "check_correlation_id",
+    "check_event_id",
     "check_expectations",
     "check_filters",
     "check_inline",
+    "check_name",
     "check_read",
+    "check_snapshot",
     "check_stream",
+    "check_timeout",
     "concerned",
     "flatten",
     "name_once",
@@ -65,10 +71,14 @@ def check_appends(appends: Sequence[StreamAppend], conditions: Sequence[StreamCo
         raise ValueError("there is nothing to append")
     named: set[StreamId] = set()
     for part in concerned(appends, conditions):
+        if not isinstance(part, (StreamAppend, StreamCondition)):
+            raise TypeError(f"append_many takes StreamAppend and StreamCondition, not {part!r:.60}")
         check_stream(part.stream)
         name_once(part.stream, named)
         check_expectation(part.expected_version)
     for append in appends:
+        if not isinstance(append, StreamAppend):
+            raise TypeError(f"a condition goes into conditions=, not among the appends: {append!r}")
         _check_events(append)
 
 
@@ -80,6 +90,8 @@ def name_once(stream: StreamId, named: set[StreamId]) -> None:
 
 
 def _check_events(append: StreamAppend) -> None:
+    if not isinstance(append.events, Sequence):  # what can be gone through only once would be checked, and not stored
+        raise TypeError(f"events come in a list or a tuple, not as {append.events!r:.60}")
     if not append.events:
         raise ValueError(f"there are no events to append to {append.stream}")
     ids: set[UUID] = set()
@@ -102,7 +114,27 @@ def check_expectations(parts: Iterable[StreamAppend | StreamCondition], version_
 def check_stream(stream: object) -> None:
     """Refuse what does not name a stream with a ``TypeError``."""
     if not isinstance(stream, StreamId):
-        raise TypeError(f"a stream is named by a StreamId, not {stream!r}; StreamId.parse() reads one from text")
+        raise TypeError(f"a stream is named by a StreamId, not {stream!r:.60}; StreamId.parse() reads one from text")
+
+
+def check_event_id(event_id: object) -> None:
+    """Refuse what is no id of an event with a ``TypeError``."""
+    if not isinstance(event_id, UUID):
+        raise TypeError(f"an event's id is a UUID, not {event_id!r:.60}")
+
+
+def check_snapshot(snapshot: object) -> None:
+    """Refuse what cannot be kept as a snapshot with a ``TypeError``."""
+    if not isinstance(snapshot, Snapshot):
+        raise TypeError(f"a store keeps a Snapshot, not {snapshot!r:.60}")
+    check_stream(snapshot.stream)
+    check_event_id(snapshot.event_id)
+
+
+def check_timeout(timeout: object) -> None:
+    """Refuse what is no number of seconds with a ``ValueError``: nobody would ever have waited for long enough."""
+    if not isinstance(timeout, (int, float)) or timeout != timeout:  # noqa: PLR0124 - NaN
+        raise ValueError(f"a timeout is a number of seconds, not {timeout!r:.60}")
 
 
 def check_filters(after: int | None, categories: object, types: object) -> None:
@@ -117,9 +149,16 @@ def names_in(wanted: Iterable[str]) -> list[str]:
     """List the names to filter by; refuse a class, which stands for names, with a ``TypeError``."""
     names = list(wanted)
     for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"categories and types are names, as registry.names_of(SomeEvent) gives them, not {name!r}")
+        check_name(name)
     return names
+
+
+def check_name(name: object) -> None:
+    """Refuse what is no name of a category or a type, or one that no database could hold, with an error."""
+    if not isinstance(name, str):
+        raise TypeError(f"categories and types are names, as registry.names_of(SomeEvent) gives them, not {name!r}")
+    if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
+        raise ValueError(f"a name must not contain a NUL or a lone surrogate: {name!r}")
 
 
 def check_inline(handlers: Iterable[InlineHandler]) -> tuple[InlineHandler, ...]:
@@ -155,15 +194,24 @@ def check_read(*, after: int = 0, up_to: int | None = None, limit: int | None = 
     """Refuse bounds that make no sense with a ``ValueError``."""
     for name, bound in (("after", after), ("up_to", up_to), ("limit", limit)):
         if bound is not None and (type(bound) is not int or not 0 <= bound <= MOST):
-            raise ValueError(f"{name} must be an int from 0 to {MOST}, not {bound!r}")
+            raise ValueError(f"{name} must be an int from 0 to {MOST}, not {bound!r:.60}")
 
 
 def check_correlation_id(correlation_id: object) -> None:
     """Refuse what no event can have with a ``TypeError`` or a ``ValueError``."""
-    if not isinstance(correlation_id, str):
-        raise TypeError(f"a correlation_id is a str, not {correlation_id!r}")
-    if any("\ud800" <= character <= "\udfff" for character in correlation_id):
-        raise ValueError(f"a correlation_id must not contain a lone surrogate: {correlation_id!r}")
+    _check_text("a correlation_id", correlation_id)
+
+
+def check_claim(name: object) -> None:
+    """Refuse what cannot be held as a name with a ``TypeError`` or a ``ValueError``."""
+    _check_text("what is claimed", name)
+
+
+def _check_text(what: str, text: object) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"{what} is a str, not {text!r}")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError(f"{what} must not contain a lone surrogate: {text!r}")
 
 
 def concerned(

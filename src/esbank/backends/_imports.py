@@ -8,7 +8,7 @@ from uuid import UUID
 
 from attrs import frozen
 
-from esbank.backends._appends import MOST
+from esbank.backends._appends import MOST, check_stream
 from esbank.errors import ImportRefused
 from esbank.store import Metadata, NewEvent, StoredEvent, StreamId, digest_chain, microseconds
 
@@ -51,6 +51,7 @@ def check_import(
         for event in append:
             if not isinstance(event, StoredEvent):
                 raise TypeError(f"an import takes StoredEvent, not {event!r}; append() takes NewEvent")
+            check_stream(event.stream)
             yield check.take(event, append=first.position, goes_on=event is not first)
 
 

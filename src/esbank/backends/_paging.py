@@ -36,12 +36,15 @@ class Reader:
         """Read the events of a stream in the order of the statement.
 
         It takes a category, a key, a version after which and one up to which, and how many, and begins with versions.
+        Raises ``StorageError`` when one between them is missing, as it is when the database is damaged.
         """
         last = _or_most(up_to)
         left = _or_most(limit)
+        begin = None if backwards else after + 1
         while left > 0:
             size = min(left, _PAGE)
             rows = self._read(sql, (stream.category, stream.key, after, last, size))
+            self._check_versions(stream, rows, begin, -1 if backwards else 1)
             for row in rows:
                 yield StoredEvent(stream, *row)
             if len(rows) < size:
@@ -49,6 +52,7 @@ class Reader:
             left -= size
             version: int = rows[-1][0]
             after, last = (after, version - 1) if backwards else (version, last)
+            begin = last if backwards else after + 1
 
     def events(
         self, sql: str, filters: Sequence[object], *, after: float, limit: int | None = None
@@ -67,6 +71,8 @@ class Reader:
         of the first event after a position.
         """
         for (first,) in self._read(next_append, (after,)):
+            if type(first) is not int:
+                raise StorageError(self._name, f"the beginning of an append is damaged: {first!r:.60}; {self._remedy}")
             after = min(after, first - 1)
         rows = chain.from_iterable(self._pages(sql, (), after, MOST))
         for _, append in groupby(rows, key=itemgetter(-1)):
@@ -91,6 +97,16 @@ class Reader:
             if stream is None:
                 stream = streams[category, key] = self._stream(category, key)
             yield StoredEvent(stream, *columns)
+
+    def _check_versions(self, stream: StreamId, rows: Rows, begin: int | None, step: int) -> None:
+        """Refuse a page that does not have every version from its first one to its last."""
+        if not rows:
+            return
+        first, last = rows[0][0], rows[-1][0]
+        begin = first if begin is None else begin
+        if first != begin or type(first) is not int or last != first + step * (len(rows) - 1):
+            problem = f"{stream} lacks versions between {begin!r:.20} and {last!r:.20}: the database is damaged"
+            raise StorageError(self._name, f"{problem}; {self._remedy}")
 
     def _stream(self, category: str, key: str) -> StreamId:
         try:

@@ -245,7 +245,7 @@ ADVICE: Final = {
     'accept the loss with durability="normal"',
     "ESB03": "a commit that no standby has confirmed is told by a warning: set client_min_messages to notice",
     "42501": "give the role this right: the documentation of PostgreSQL stores says which ones a role needs",
-    "53100": "nothing of this write was stored; free some space and try again",
+    "53100": "free some space and try again",
     "53300": "lower the size of pools, or raise max_connections",
     LOCKED_OUT: "another transaction held a lock for too long; find it in pg_stat_activity, or raise lock_timeout",
     "40P01": "two transactions waited for each other, and this one was rolled back; try again",

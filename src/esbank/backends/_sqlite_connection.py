@@ -34,6 +34,7 @@ class Connection:
     def __init__(self, path: str, *, timeout: float, name: str = "") -> None:
         self._name = name or path
         self._only_reads = False
+        self._cannot_write = False
         try:
             self._raw = sqlite3.connect(
                 path,
@@ -49,6 +50,11 @@ class Connection:
     def in_transaction(self) -> bool:
         """Whether a transaction is open."""
         return self._raw.in_transaction
+
+    @property
+    def cannot_write(self) -> bool:
+        """Whether the file turned out to be read-only: SQLite looks when it opens it, and never again."""
+        return self._cannot_write
 
     def check_in_transaction(self) -> None:
         """Raise ``StorageError`` when SQLite has rolled the transaction back by itself."""
@@ -131,6 +137,7 @@ class Connection:
             return StoreClosed(self._name)
         if self._only_reads and _code(error) == sqlite3.SQLITE_READONLY:
             return StorageError(self._name, "a query only reads; change views in a view_transaction()")
+        self._cannot_write = self._cannot_write or _code(error) == sqlite3.SQLITE_READONLY
         advice = _advice(error, self._name)
         problem = f"{error}; {advice}" if advice else f"{error}{_hint(error)}, in: {' '.join(sql.split())}"
         kind = ConstraintError if isinstance(error, sqlite3.IntegrityError) else StorageError
@@ -145,7 +152,7 @@ def _text_with_surrogates(raw: bytes) -> str:
 _ERRORS: Final = (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeError)
 
 _ADVICE: Final[dict[int, str]] = {
-    sqlite3.SQLITE_FULL: "nothing of this write was stored; free some space and try again",
+    sqlite3.SQLITE_FULL: "free some space and try again",
     sqlite3.SQLITE_READONLY: "give this user the right to write the file and its folder",
     sqlite3.SQLITE_NOTADB: "choose the path of a SQLite file, or of a file that does not exist yet",
     sqlite3.SQLITE_CORRUPT: "the file is damaged; keep a copy of it, check it with PRAGMA integrity_check, and "

@@ -57,12 +57,15 @@ class Database:
         self._write_lock = threading.Lock()
         self._writing_thread: int | None = None
         self._readers: deque[Connection] = deque()
-        self._reading = 0
-        self._no_reader = threading.Condition()
+        self._reading: set[object] = set()
+        # An interrupt may come between a Condition's `with` and its lock's, but not in a lock's own.
+        self._readers_lock = threading.RLock()
+        self._no_reader = threading.Condition(self._readers_lock)
         self._watcher: Connection | None = None
         self._watchers = 0
         self._changes = 0
-        self._changed = threading.Condition()
+        self._changes_lock = threading.RLock()
+        self._changed = threading.Condition(self._changes_lock)
         _open_databases.add(self)
 
     @contextmanager
@@ -86,7 +89,15 @@ class Database:
             finally:
                 if connection is self._writer:
                     self._writing_thread = None
-                    connection.rollback()
+                    # An interrupt may come in the middle; a function for this would be one more place for it.
+                    try:
+                        connection.rollback()
+                    except BaseException:
+                        connection.rollback()
+                        raise
+                    if connection.cannot_write:
+                        self._writer = None
+                        connection.close()
 
     def commit(self, connection: Connection) -> None:
         """Commit what `begin` opened. What the block does then is done before anybody else writes."""
@@ -96,7 +107,7 @@ class Database:
             connection.rows("COMMIT")
         except StorageError as error:
             raise UnknownOutcome(self._name, f"the commit failed ({error.problem}); {REPEAT}") from error.__cause__
-        with self._changed:
+        with self._changes_lock:
             self._changes += 1
             self._changed.notify_all()
 
@@ -152,25 +163,26 @@ class Database:
     def read(self) -> Generator[Connection]:
         """Borrow a connection to read with."""
         connection: Connection | None = None
-        is_counted = False
+        reading = object()
         try:
-            with self._no_reader:
+            with self._readers_lock:
                 self.check_open()
-                self._reading += 1
-                is_counted = True
+                self._reading.add(reading)
                 connection = self._readers.pop() if self._readers else None
             if connection is None:
-                connection = self._connect()
-                connection.only_read(yes=True)
+                connection = self._connect_reader()
             yield connection
         finally:
-            if is_counted:
-                self._return(connection)
+            try:  # as in `write`
+                self._return(reading, connection)
+            except BaseException:
+                self._return(reading, connection)
+                raise
 
     def changes(self) -> tuple[int, int, int]:
         """Return something that differs from what it was before whenever somebody has committed, in any process."""
         mine = self._changes
-        with self._no_reader:
+        with self._readers_lock:
             self.check_open()
             if self._watcher is None:
                 self._watcher = self._connect()
@@ -181,16 +193,16 @@ class Database:
 
     def wait_for_change(self, since: tuple[int, int, int], timeout: float) -> None:
         """Wait until this process has committed something since, at most `timeout` seconds."""
-        with self._changed:
+        with self._changes_lock:
             self._changed.wait_for(lambda: self._closed or self._changes != since[0], timeout)
 
     def close(self) -> None:
         """Close all connections, once writers have finished."""
         self.check_not_writing()
-        with self._write_lock, self._no_reader:
+        with self._write_lock, self._readers_lock:
             self._closed = True
             self._close_connections()
-        with self._changed:
+        with self._changes_lock:
             self._changed.notify_all()
 
     def check_open(self) -> None:
@@ -210,7 +222,7 @@ class Database:
         is_mine = self._writing_thread == threading.get_ident()
         if not is_mine and not self._write_lock.acquire(timeout=_MOMENT):
             return False
-        with self._no_reader:
+        with self._readers_lock:
             if self._no_reader.wait_for(lambda: not self._reading, timeout=_MOMENT):
                 self._no_reader.acquire()  # once more than this block gives back
                 return True
@@ -234,7 +246,8 @@ class Database:
         self.release()
         if in_child:
             # Whoever was about to wait for it is not in the child to release it.
-            self._changed = threading.Condition()
+            self._changes_lock = threading.RLock()
+            self._changed = threading.Condition(self._changes_lock)
         if in_child and self._writing_thread is not None:
             self._lost_in_fork = True
             # Never closed, because closing it would roll back what the parent is still writing.
@@ -244,9 +257,15 @@ class Database:
     def _writer_connection(self) -> Connection:
         self.check_open()
         if self._writer is None:
-            self._writer = self._connect()
-            self._prepare_writer(self._writer)
+            writer = self._connect()
+            self._prepare_writer(writer)
+            self._writer = writer
         return self._writer
+
+    def _connect_reader(self) -> Connection:
+        reader = self._connect()
+        reader.only_read(yes=True)
+        return reader
 
     def check_not_writing(self) -> None:
         """Raise ``StorageError`` inside a transaction of this thread."""
@@ -256,11 +275,12 @@ class Database:
                 "a transaction is open in this thread: end it before you append, begin another, or close the store",
             )
 
-    def _return(self, connection: Connection | None) -> None:
-        with self._no_reader:
-            self._reading -= 1
-            if connection is not None:
-                self._readers.append(connection)
+    def _return(self, reading: object, connection: Connection | None) -> None:
+        with self._readers_lock:
+            if reading in self._reading:
+                self._reading.remove(reading)
+                if connection is not None:
+                    self._readers.append(connection)
             if self._readers and (self._closed or len(self._readers) > _MOST_IDLE_READERS):
                 self._readers.pop().close()
             if not self._reading:

@@ -113,6 +113,8 @@ class JsonlLog:
 
     def __init__(self, path: str | os.PathLike[str], *, copy_of: str | None = None) -> None:
         self._path = os.fspath(path)
+        if copy_of is not None:
+            _check_identity(copy_of)
         self._file = Path(self._path).absolute()
         self._closed = False
         with self._named_errors(), ExitStack() as resources:
@@ -213,7 +215,7 @@ class JsonlLog:
     def _identity_in(self, header: bytes) -> str:
         try:
             told = _decode_header(header)
-        except ValueError:
+        except (ValueError, RecursionError):
             told = None
         if told is None or told.format != _FORMAT or not header.endswith(b"\n"):
             raise StorageError(self._path, "line 1: this is no file of events; check the path")
@@ -248,7 +250,7 @@ class JsonlLog:
                 line = _decode_line(text)
                 _check_place(line, before)
                 append.append(_event(line))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 problem = f"line {number} is damaged: {error}; keep a copy of the file, and copy its source once more"
                 raise StorageError(self._path, problem) from error
             size += len(text)
@@ -278,6 +280,11 @@ class JsonlLog:
         except OSError as error:
             problem = f"{error.strerror}; free some space, or give this user the right to it, and copy again"
             raise StorageError(self._path, problem) from error
+
+
+def _check_identity(identity: object) -> None:
+    if not isinstance(identity, str) or not identity.isprintable():
+        raise ValueError(f"copy_of is the identity of a store, not {identity!r:.60}")
 
 
 def _check_place(line: _Line, before: _Line | None) -> None:

@@ -16,12 +16,17 @@ from attrs import define, field
 from esbank.backends._appends import (
     WrittenMetadata,
     check_appends,
+    check_claim,
     check_correlation_id,
+    check_event_id,
     check_expectations,
     check_filters,
     check_inline,
+    check_name,
     check_read,
+    check_snapshot,
     check_stream,
+    check_timeout,
     concerned,
     flatten,
     names_in,
@@ -219,7 +224,8 @@ class MemoryEventStore:
     def wait(self, *, after: int | None, timeout: float) -> bool:
         """Wait until there is an event after a position, at most `timeout` seconds; tell whether there is one."""
         check_read(after=0 if after is None else after)
-        with self._appended:
+        check_timeout(timeout)
+        with self._lock:
             self._appended.wait_for(lambda: self._closed or self._count(after) > 0, min(timeout, threading.TIMEOUT_MAX))
             self._check_open()
             return self._count(after) > 0
@@ -232,6 +238,8 @@ class MemoryEventStore:
 
     def find(self, stream: StreamId, event_id: UUID) -> StoredEvent | None:
         """Return the event of `stream` that has this id, if there is one."""
+        check_stream(stream)
+        check_event_id(event_id)
         with self._lock:
             self._check_open()
             found = self._streams.get(stream)
@@ -239,6 +247,7 @@ class MemoryEventStore:
 
     def version(self, stream: StreamId) -> int:
         """Return the version of the last event of `stream`, 0 when there is none."""
+        check_stream(stream)
         with self._lock:
             self._check_open()
             return self._version(stream)
@@ -250,12 +259,14 @@ class MemoryEventStore:
 
     def streams(self, category: str) -> Iterator[StreamId]:
         """List the streams of a category, ordered by key."""
+        check_name(category)
         with self._lock:
             self._check_open()
             return iter(sorted(stream for stream in self._streams if stream.category == category))
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Keep `snapshot` instead of the one that its stream has."""
+        check_snapshot(snapshot)
         self._check_open()
         self._views.check_not_writing()
         if snapshot.stream not in self._streams:
@@ -264,6 +275,7 @@ class MemoryEventStore:
 
     def load_snapshot(self, stream: StreamId) -> Snapshot | None:
         """Return the snapshot of `stream`, if it has one."""
+        check_stream(stream)
         self._check_open()
         return self._snapshots.get(stream)
 
@@ -279,13 +291,14 @@ class MemoryEventStore:
 
     def claim(self, name: str) -> AbstractContextManager[None]:
         """Hold a name for as long as the block lasts, so that nobody else can."""
+        check_claim(name)
         self._check_open()
         return claim_in_process(self._claims, name)
 
     def close(self) -> None:
         """Forget everything."""
         self._views.close()  # waits for an open transaction, or refuses inside it
-        with self._appended:
+        with self._lock:
             self._closed = True
             self._appended.notify_all()
 

@@ -20,12 +20,17 @@ except ImportError as error:
 from esbank.backends._appends import (
     ConstraintError,
     check_appends,
+    check_claim,
     check_correlation_id,
+    check_event_id,
     check_expectations,
     check_filters,
     check_inline,
+    check_name,
     check_read,
+    check_snapshot,
     check_stream,
+    check_timeout,
     names_in,
     tell_inline,
     write_metadata,
@@ -271,7 +276,8 @@ class PostgresEventStore:
     def wait(self, *, after: int | None, timeout: float) -> bool:
         """Wait until there is an event after a position, at most `timeout` seconds; tell whether there is one."""
         check_read(after=0 if after is None else after)
-        deadline = time.monotonic() + timeout
+        check_timeout(timeout)
+        deadline = time.monotonic() + min(timeout, threading.TIMEOUT_MAX)
         longest = _LONGEST_PAUSE if self._listen() is None else _LONGEST_PAUSE_OF_A_LISTENER
         while True:
             seen = self._changes
@@ -294,6 +300,7 @@ class PostgresEventStore:
     def find(self, stream: StreamId, event_id: UUID) -> StoredEvent | None:
         """Return the event of `stream` that has this id, if there is one."""
         check_stream(stream)
+        check_event_id(event_id)
         rows = self._database.rows(self._statements.find, (stream.category, stream.key, event_id))
         return StoredEvent(stream, *rows[0]) if rows else None
 
@@ -310,11 +317,13 @@ class PostgresEventStore:
 
     def streams(self, category: str) -> Iterator[StreamId]:
         """List the streams of a category, ordered by key, in pages."""
+        check_name(category)
         self._database.check_open()
         return self._reader().streams(self._statements.streams, category)
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Keep `snapshot` instead of the one that its stream has."""
+        check_snapshot(snapshot)
         self._database.check_not_writing()
         stream = snapshot.stream
         values = (snapshot.version, snapshot.event_id, snapshot.store, snapshot.schema, snapshot.state)
@@ -323,6 +332,7 @@ class PostgresEventStore:
 
     def load_snapshot(self, stream: StreamId) -> Snapshot | None:
         """Return the snapshot of `stream`, if it has one."""
+        check_stream(stream)
         rows = self._database.rows(self._statements.load_snapshot, (stream.category, stream.key))
         if not rows:
             return None
@@ -345,6 +355,7 @@ class PostgresEventStore:
 
     def claim(self, name: str) -> AbstractContextManager[None]:
         """Hold a name for as long as the block lasts, so that nobody else can, on any machine."""
+        check_claim(name)
         self._database.check_open()
         return self._claims.claim(name)
 
@@ -376,7 +387,9 @@ class PostgresEventStore:
         """Have what belongs to one process."""
         self._changes = 0
         self._stirred = time.monotonic()  # when somebody who waited has last found something
-        self._changed = threading.Condition()
+        # An interrupt may come between a Condition's `with` and its lock's, but not in a lock's own.
+        self._changes_lock = threading.RLock()
+        self._changed = threading.Condition(self._changes_lock)
         self._listener: Listener | None = None
 
     def after_fork(self) -> None:
@@ -437,18 +450,18 @@ class PostgresEventStore:
         raise AssertionError("an append was refused without a reason")
 
     def _wait_for_change(self, seen: int, timeout: float) -> None:
-        with self._changed:
+        with self._changes_lock:
             self._changed.wait_for(lambda: self._changes != seen, timeout)
 
     def _tell_waiting(self) -> None:
-        with self._changed:
+        with self._changes_lock:
             self._changes += 1
             self._changed.notify_all()
 
     def _listen(self) -> Listener | None:
         if self._channel is None:
             return None
-        with self._changed:
+        with self._changes_lock:
             if self._listener is None and not self._database.closed:
                 self._listener = Listener(self._database, self._channel, self._tell_waiting)
             return self._listener

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,12 +17,17 @@ from esbank.backends._appends import (
     ConstraintError,
     WrittenMetadata,
     check_appends,
+    check_claim,
     check_correlation_id,
+    check_event_id,
     check_expectations,
     check_filters,
     check_inline,
+    check_name,
     check_read,
+    check_snapshot,
     check_stream,
+    check_timeout,
     concerned,
     names_in,
     results,
@@ -69,6 +76,7 @@ __all__ = ["SQLiteEventStore"]
 
 # esbank gives positions from 1; what somebody else put before them has to be seen as well.
 _BEFORE_ALL: Final = float("-inf")
+_REMEDY: Final = "keep a copy of the file, and restore a backup"
 # How long another process's append may go unnoticed, in seconds. To look costs some microseconds.
 _GLANCE: Final = 0.03
 
@@ -223,7 +231,8 @@ class SQLiteEventStore:
     def wait(self, *, after: int | None, timeout: float) -> bool:
         """Wait until there is an event after a position, at most `timeout` seconds; tell whether there is one."""
         check_read(after=0 if after is None else after)
-        deadline = time.monotonic() + timeout
+        check_timeout(timeout)
+        deadline = time.monotonic() + min(timeout, threading.TIMEOUT_MAX)
         seen: tuple[int, int, int] | None = None
         while True:
             changes = self._database.changes()
@@ -245,6 +254,7 @@ class SQLiteEventStore:
     def find(self, stream: StreamId, event_id: UUID) -> StoredEvent | None:
         """Return the event of `stream` that has this id, if there is one."""
         check_stream(stream)
+        check_event_id(event_id)
         rows = self._rows(FIND, (stream.category, stream.key, event_id.bytes))
         return StoredEvent(stream, *rows[0]) if rows else None
 
@@ -261,11 +271,13 @@ class SQLiteEventStore:
 
     def streams(self, category: str) -> Iterator[StreamId]:
         """List the streams of a category, ordered by key, in pages."""
+        check_name(category)
         self._database.check_open()
         return self._reader().streams(STREAMS, category)
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Keep `snapshot` instead of the one that its stream has."""
+        check_snapshot(snapshot)
         with self._database.write() as connection:
             stream = head_of_stream(connection, snapshot.stream).row
             if stream is None:
@@ -278,6 +290,7 @@ class SQLiteEventStore:
 
     def load_snapshot(self, stream: StreamId) -> Snapshot | None:
         """Return the snapshot of `stream`, if it has one."""
+        check_stream(stream)
         rows = self._rows(
             f"SELECT version, event_id, store, schema, state FROM esbank_snapshots WHERE stream = {THE_STREAM}",
             (stream.category, stream.key),
@@ -297,6 +310,7 @@ class SQLiteEventStore:
 
     def claim(self, name: str) -> AbstractContextManager[None]:
         """Hold a name for as long as the block lasts, so that nobody else can, in any process."""
+        check_claim(name)
         self._database.check_open()
         return claim(f"{os.path.realpath(self._file)}-claims", name)
 
@@ -321,7 +335,7 @@ class SQLiteEventStore:
 
     def _reader(self) -> Reader:
         # Through the store, so that one that is half read is not closed by being dropped.
-        return Reader(self._rows, self._path, remedy="keep a copy of the file, and restore a backup")
+        return Reader(self._rows, self._path, remedy=_REMEDY)
 
     def _rows(self, sql: str, parameters: Sequence[Any]) -> Rows:
         return self._database.rows(sql, parameters)
@@ -348,6 +362,9 @@ class SQLiteEventStore:
             if first is None:
                 raise
             return first
+        except (TypeError, OverflowError, struct.error) as error:
+            problem = f"what an event is to be put behind is damaged: {error}; {_REMEDY}"
+            raise StorageError(self._path, problem) from error
         tell_inline(self._inline, lambda: SQLiteAppendTransaction(connection, self), stored)
         self._database.commit(connection)
         return results(appends, stored)

@@ -34,6 +34,8 @@ class EventCodec:
     """
 
     def __init__(self, registry: EventRegistry) -> None:
+        if not isinstance(registry, EventRegistry):
+            raise TypeError(f"events are named by an EventRegistry, not by {registry!r:.60}")
         self._registry = registry
         self._by_type = registry.by_type
 
@@ -123,6 +125,8 @@ class EventCodec:
         if known is None:
             return UnknownEventType(stored.type, stored.stream, stored.version)
         where = (stored.type, stored.stream, stored.version, "")
+        if type(stored.schema_version) is not int:
+            return EventDecodingError(*where, f"its schema version is damaged: {stored.schema_version!r:.60}")
         if stored.schema_version > known:
             reason = (
                 f"it has schema version {stored.schema_version}, this code knows up to {known}: newer code wrote it, "

@@ -19,6 +19,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 from attrs import frozen
 
+from esbank._json import shown
 from esbank.codec._schemas import Schema
 
 __all__ = ["Form", "Misfit", "check_encodable", "expected", "parse", "reader"]
@@ -76,8 +77,11 @@ class Form:
             raise Misfit(str(error)) from error
 
 
-def reader(form: Form) -> Callable[[str], Any]:
-    """Make the function that reads values of `form` from JSON text; it raises `Misfit`."""
+def reader(form: Form, *, defaults: bool = True) -> Callable[[str], Any]:
+    """Make the function that reads values of `form` from JSON text; it raises `Misfit`.
+
+    Without `defaults`, no field may be missing: the text must be just what writing the value gives.
+    """
     decode = msgspec.json.Decoder(form.shape).decode
     build = form.build
 
@@ -86,9 +90,12 @@ def reader(form: Form) -> Callable[[str], Any]:
             native = decode(text)
             if _encode(native).decode() == text:
                 return native if build is None else build(native)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError, Misfit):
+        except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, Misfit):
             pass  # `load` finds the words for it, and the path to it
-        return form.load(parse(text))
+        value = form.load(parse(text))
+        if not defaults and form.to_json(value) != text:
+            raise Misfit("it is not what was written")
+        return value
 
     return read
 
@@ -99,6 +106,8 @@ def parse(text: str, *, on_repeated: Callable[[str], Any] | None = None) -> Any:
     In place of an object with a repeated key comes what `on_repeated` makes of the key, by default a `Repeated`.
     """
     unique_keys = partial(_unique_keys, on_repeated=on_repeated or Repeated)
+    if not isinstance(text, str):  # a row that somebody else wrote
+        raise expected("JSON text", text)
     try:
         return json.loads(text, object_pairs_hook=unique_keys, parse_constant=_no_constant)
     except Misfit:
@@ -111,7 +120,7 @@ def expected(what: str, value: object) -> Misfit:
     """Say what was expected instead of `value`."""
     if type(value) is Repeated:
         return Misfit("the key is there twice", value.key)
-    return Misfit(f"expected {what}, got {type(value).__name__} {value!r:.60}")
+    return Misfit(f"expected {what}, got {type(value).__name__} {shown(value)}")
 
 
 def check_encodable(text: str) -> str:

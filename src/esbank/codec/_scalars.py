@@ -16,6 +16,7 @@ from uuid import UUID
 
 import msgspec
 
+from esbank._json import shown
 from esbank.codec._forms import Form, Misfit, check_encodable, expected
 
 __all__ = ["SCALARS", "enum_form"]
@@ -131,7 +132,7 @@ def enum_form(cls: type[Enum]) -> Form | None:
 
     def load(value: Any) -> Any:
         if type(value) is not kind or value not in members:
-            raise Misfit(f"{value!r:.60} is no value of {cls.__name__}")
+            raise Misfit(f"{shown(value)} is no value of {cls.__name__}")
         return members[value]
 
     def dump(value: Any) -> Any:

@@ -19,6 +19,8 @@ Schema: TypeAlias = Any
 Fields: TypeAlias = Mapping[str, Schema]
 
 # What each kind of list reads: a set wants to be sure that nothing is there twice.
+# Every function here goes down as deep as a schema does.
+_DEEPEST: Final = 100
 _READS: Final[dict[str, set[str]]] = {
     "list": {"list", "tuple", "set", "frozenset"},
     "tuple": {"list", "tuple", "set", "frozenset"},
@@ -49,14 +51,18 @@ def describe_schema(schema: Schema) -> str:  # noqa: PLR0911 - one for each kind
             return f"{kind}[{describe_schema(inner)}{', ...' if kind == 'tuple' else ''}]"
 
 
-def check_schema(schema: Schema) -> None:
+def check_schema(schema: Schema, depth: int = 0) -> None:
     """Raise ``ValueError`` for JSON that is no schema. A name or a kind that is not known may be one of tomorrow."""
+    if depth > _DEEPEST:
+        raise ValueError(f"types in types, more than {_DEEPEST} deep")
     if isinstance(schema, str):
         return
     if not isinstance(schema, dict) or len(schema) != 1:
         raise ValueError(f"{schema!r:.60} is no type")
     kind, inner = _parts(schema)
-    if kind == "object" and isinstance(inner, dict):
+    if kind == "object" and not isinstance(inner, dict):
+        raise ValueError(f"{schema!r:.60} is no type: an object has fields")
+    if kind == "object":
         parts = list(inner.values())
     elif kind == "tuple" and isinstance(inner, list):
         parts = inner
@@ -65,7 +71,7 @@ def check_schema(schema: Schema) -> None:
     else:
         parts = [inner]
     for part in parts:
-        check_schema(part)
+        check_schema(part, depth + 1)
 
 
 def misfits(written: Fields, read: Fields) -> dict[str, str]:

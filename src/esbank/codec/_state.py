@@ -35,7 +35,8 @@ class StateCodec(Generic[S]):
             self.schema = hashlib.sha256(
                 f"{getattr(cls, 'snapshot_version', 1)} {self._form.signature}".encode()
             ).hexdigest()
-            self._read = reader(self._form)
+            # A default in place of what is missing is right for an old event, and makes a state that never was.
+            self._read = reader(self._form, defaults=False)
 
     def encode(self, state: S) -> str:
         """Write a state as JSON text; raises ``ValueError`` when a value in it does not have its field's type."""

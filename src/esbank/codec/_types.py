@@ -23,7 +23,7 @@ from typing import (
 
 import attrs
 
-from esbank._json import check_json
+from esbank._json import check_json, shown
 from esbank.codec._containers import dict_form, fixed_tuple_form, list_form, optional_form, set_form, tuple_form
 from esbank.codec._forms import Form, Misfit, expected
 from esbank.codec._objects import object_form
@@ -188,10 +188,10 @@ def _hooked_form(cls: type, unstructure: Callable[[Any], Any], structure: Callab
         try:
             plain = unstructure(value)
         except Exception as error:
-            raise Misfit(f"the hook for {cls.__name__} cannot write {value!r:.60}: {error!r}") from error
+            raise Misfit(f"the hook for {cls.__name__} cannot write {shown(value)}: {error!r}") from error
         try:
             check_json(plain)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Misfit(f"the hook for {cls.__name__} must return what JSON can say: {error}") from error
         return plain
 
@@ -203,7 +203,7 @@ def _hooked_form(cls: type, unstructure: Callable[[Any], Any], structure: Callab
         try:
             return structure(plain, cls)
         except Exception as error:
-            raise Misfit(f"the hook for {cls.__name__} refuses {plain!r:.60}: {error!r}") from error
+            raise Misfit(f"the hook for {cls.__name__} refuses {shown(plain)}: {error!r}") from error
 
     return Form(
         f"hook {cls.__name__}",

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from attrs import frozen
 
+from esbank._json import shown
 from esbank.codec._forms import Form, Misfit, expected, parse
 from esbank.errors import DefinitionError
 from esbank.events import EventType, check_event_name, check_schema_version
@@ -93,7 +94,7 @@ def read_upcast(form: Form, steps: Sequence[Upcaster], text: str) -> Any:
         except Exception as error:
             raise Misfit(f"{step} failed: {error!r}") from error
         if type(data) is not dict:
-            raise Misfit(f"{step} returned {data!r:.60}: return the data, a dict")
+            raise Misfit(f"{step} returned {shown(data)}: return the data, a dict")
     try:
         return form.load(data)
     except Misfit as misfit:

@@ -66,6 +66,8 @@ def side_effects(*events: type[Any]) -> _EffectMark[Any, Any]:
 
 
 def _positive(_instance: object, attribute: Attribute[Any], value: float) -> None:
+    if not isinstance(value, (int, float)):
+        raise TypeError(f"{attribute.name} is a number, not {value!r}")
     if not value > 0:
         raise ValueError(f"{attribute.name} must be above zero, not {value!r}")
 

@@ -54,7 +54,9 @@ class ProjectionRunner:
         self._codec = EventCodec(registry or _registry_of(projectors))
         self._followers = {projector.name: Follower(store, self._codec, projector) for projector in projectors}
         self._is_prepared = False
-        self._moved = threading.Condition()
+        # An interrupt may come between a Condition's `with` and its lock's, but not in a lock's own.
+        self._lock = threading.RLock()
+        self._moved = threading.Condition(self._lock)
 
     @property
     def views(self) -> ViewStore:
@@ -109,7 +111,8 @@ class ProjectionRunner:
         """
         if isinstance(names, str):
             raise TypeError(f"give the names of projectors as several, as in ({names!r},)")
-        deadline = time.monotonic() + timeout
+        _check_timeout(timeout)
+        deadline = time.monotonic() + min(timeout, threading.TIMEOUT_MAX)
         for follower in self._named(names):
             while (self._position(follower) or 0) < (position or 0):
                 failure = follower.view.failure(self._views.query)
@@ -121,7 +124,7 @@ class ProjectionRunner:
                         f"projector {follower.name!r} has not come to position {position} within {timeout} seconds; "
                         "see that a runner runs, and how far behind it is: status()"
                     )
-                with self._moved:
+                with self._lock:
                     self._moved.wait(min(left, _GLANCE))
 
     def status(self) -> list[ProjectorStatus]:
@@ -151,6 +154,8 @@ class ProjectionRunner:
             raise ValueError(f"say which projector is to skip it; there are {', '.join(self._followers)}")
         (follower,) = self._named([projector] if projector is not None else [])
         by = by or in_context(NO_METADATA).actor
+        for said in (by or "", reason):
+            _check_said(said)
         if not by or not reason.strip():
             raise ValueError("say who skips the event, and why: by=… and a reason")
         event = self._event_at(position)
@@ -226,7 +231,7 @@ class ProjectionRunner:
 
     def _advance(self, follower: Follower, checkpoint: Checkpoint, page: Page) -> Checkpoint:
         advanced = follower.advance(self._views, follower.view, checkpoint, page)
-        with self._moved:
+        with self._lock:
             self._moved.notify_all()
         return advanced
 
@@ -264,6 +269,8 @@ class ProjectionRunner:
         return None if checkpoint is None else checkpoint.position
 
     def _event_at(self, position: int) -> StoredEvent:
+        if type(position) is not int:
+            raise TypeError(f"a position is an int, not {position!r:.60}")
         event = next(self._store.read_all(after=max(position - 1, 0), limit=1), None)
         if event is None or event.position != position:
             raise ValueError(f"there is no event at position {position}")
@@ -296,6 +303,16 @@ class ProjectionRunner:
             return 0
         told = follower.view.effects_position(self._views.query)
         return max(0, self._store.count(after=told) - behind)
+
+
+def _check_said(said: object) -> None:
+    if not isinstance(said, str):
+        raise TypeError(f"who skips an event, and why, is a str, not {said!r:.60}")
+
+
+def _check_timeout(timeout: object) -> None:
+    if not isinstance(timeout, (int, float)) or timeout != timeout:  # noqa: PLR0124 - NaN
+        raise ValueError(f"a timeout is a number of seconds, not {timeout!r:.60}")
 
 
 def _state(checkpoint: Checkpoint | None, misfit: str | None, failure: Failure | None, behind: int) -> ProjectorState:

@@ -98,10 +98,14 @@ class Metadata:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Read what `to_json` wrote. Raises ``ValueError`` for anything else."""
+        if not isinstance(text, str):
+            raise TypeError(f"metadata are read from a str, not {text!r:.60}")
         try:
             return cls(**msgspec.structs.asdict(_METADATA_SHAPE.decode(text)))
         except RecursionError as error:
             raise ValueError("the metadata are nested too deeply") from error
+        except (msgspec.MsgspecError, UnicodeError) as error:
+            raise ValueError(f"the metadata cannot be read: {error}") from error
 
 
 _METADATA_FIELDS: Final = tuple(attribute.name for attribute in fields(Metadata))
@@ -120,6 +124,7 @@ class _MetadataShape(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _METADATA_SHAPE: Final = msgspec.json.Decoder(_MetadataShape)
 NO_METADATA: Final = Metadata()
 _HIGHEST_SCHEMA_VERSION: Final = 2**31 - 1
+_UUID_BYTES: Final = 16
 _JSON_TEXT: Final = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -156,16 +161,29 @@ class NewEvent:
     metadata: Metadata = field(default=NO_METADATA, kw_only=True, validator=instance_of(Metadata))
 
 
-def _as_uuid(value: UUID | bytes) -> UUID:
-    return value if isinstance(value, UUID) else UUID(bytes=value)
+def _as_uuid(value: object) -> UUID:
+    if isinstance(value, UUID):
+        return value
+    if not isinstance(value, bytes) or len(value) != _UUID_BYTES:
+        raise ValueError(f"an event's id is damaged: {value!r:.60}")
+    return UUID(bytes=value)
 
 
 def _as_metadata(value: Metadata | str) -> Metadata:
-    return value if isinstance(value, Metadata) else Metadata.from_json(value)
+    if isinstance(value, Metadata):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"an event's metadata are damaged: {value!r:.60}")  # noqa: TRY004 - a row is at fault
+    return Metadata.from_json(value)
 
 
 def _as_datetime(value: datetime | int) -> datetime:
-    return value if isinstance(value, datetime) else _EPOCH + value * _MICROSECOND
+    if isinstance(value, datetime):
+        return value
+    try:
+        return _EPOCH + value * _MICROSECOND
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"the time when an event was recorded is damaged: {value!r:.60}") from error
 
 
 @light
@@ -203,7 +221,7 @@ class StoredEvent:
     @property
     def metadata_text(self) -> str:
         """The metadata as the JSON text that is stored."""
-        return self._metadata if isinstance(self._metadata, str) else self._metadata.to_json()
+        return self._metadata if isinstance(self._metadata, str) else _as_metadata(self._metadata).to_json()
 
     @property
     def recorded_at(self) -> datetime:

@@ -7,6 +7,8 @@ from typing import Final, Literal, Self, TypeAlias
 
 from attrs import frozen
 
+from esbank._json import shown
+
 __all__ = [
     "ANY_VERSION",
     "NO_STREAM",
@@ -19,6 +21,7 @@ __all__ = [
 ]
 
 _MAX_STREAM_BYTES: Final = 512
+_HIGHEST_VERSION: Final = 2**63 - 1
 
 
 def check_text(name: str, text: object) -> None:
@@ -55,6 +58,8 @@ class StreamId:
     @classmethod
     def parse(cls, name: str) -> Self:
         """Read a name as ``str()`` writes it: the category ends at the first ``-``."""
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a stream is a str, not {name!r:.60}")
         category, dash, key = name.partition("-")
         if not dash:
             raise ValueError(f"{name!r} is no stream name: write it as category-key")
@@ -92,9 +97,10 @@ def check_expectation(expected: object) -> None:
     if expected is STREAM_EXISTS or expected is ANY_VERSION:
         return
     # `type() is`, because a bool is an int and True would pass for version 1.
-    if type(expected) is not int or expected < 0:
+    if type(expected) is not int or not 0 <= expected <= _HIGHEST_VERSION:
         raise ValueError(
-            f"an expected version is an int from 0, NO_STREAM, STREAM_EXISTS or ANY_VERSION, not {expected!r}"
+            f"an expected version is an int from 0 to {_HIGHEST_VERSION}, NO_STREAM, STREAM_EXISTS or ANY_VERSION, not "
+            f"{shown(expected)}"
         )
 
 

@@ -24,7 +24,7 @@ from esbank.testing.conformance._given import ACCOUNT, OTHER, everything, new_ev
 
 __all__ = ["Appends"]
 
-NONSENSE = [-1, True, False, 1.0, "1", None]
+NONSENSE = [-1, 2**63, True, False, 1.0, "1", None]
 
 
 class Appends:
@@ -94,7 +94,7 @@ class Appends:
 
     @pytest.mark.parametrize(
         ("actual", "expected"),
-        [(0, 1), (0, STREAM_EXISTS), (1, 0), (1, 2), (2, NO_STREAM), (2, 1), (2, 3), (2, 5), (2, 2**70)],
+        [(0, 1), (0, STREAM_EXISTS), (1, 0), (1, 2), (2, NO_STREAM), (2, 1), (2, 3), (2, 5), (2, 2**63 - 1)],
     )
     def test_an_append_at_a_wrong_version_raises_and_stores_nothing(
         self, store: EventStore, actual: int, expected: ExpectedVersion

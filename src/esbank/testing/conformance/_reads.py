@@ -210,6 +210,16 @@ class ReadsOfTheLog:
         with pytest.raises(TypeError, match=r"names, as registry\.names_of\(SomeEvent\) gives them"):
             list(store.read_all(**wrong))
 
+    @pytest.mark.parametrize("name", ["a\0b", "\0", "\ud800"], ids=ascii)
+    def test_a_name_that_no_event_can_have_is_refused(self, store: EventStore, name: str) -> None:
+        for ask in (
+            lambda: store.streams(name),
+            lambda: store.read_all(categories=[name]),
+            lambda: store.read_all(types=[name]),
+        ):
+            with pytest.raises(ValueError, match="NUL or a lone surrogate"):
+                list(ask())
+
     def test_a_long_log_is_read_whole_and_filtered_across_its_pages(self, store: EventStore) -> None:
         def append(stream: StreamId, count: int, type_: str) -> None:
             events = [NewEvent(type_, "{}") for _ in range(count)]
