@@ -9,7 +9,8 @@ from pathlib import Path
 from random import random
 
 from esbank.backends.sqlite import SQLiteEventStore
-from esbank.store import ANY_VERSION, AppendResult, ExpectedVersion, NewEvent, StoredEvent, StreamId
+from esbank.errors import ConcurrencyError, StorageError
+from esbank.store import ANY_VERSION, STREAM_EXISTS, AppendResult, ExpectedVersion, NewEvent, StoredEvent, StreamId
 
 
 class AcknowledgesBeforeItStores(SQLiteEventStore):
@@ -76,3 +77,43 @@ class LeaksErrors(SQLiteEventStore):
         if random() < 0.01:
             raise sqlite3.OperationalError("database is locked")
         return super().version(stream)
+
+
+class RefusesWhatExists(SQLiteEventStore):
+    """Takes a stream that exists for one that does not, when that is what is expected of it."""
+
+    def append(
+        self, stream: StreamId, events: Sequence[NewEvent], *, expected_version: ExpectedVersion
+    ) -> AppendResult:
+        version = self.version(stream)
+        if expected_version is STREAM_EXISTS and version and not self.find(stream, events[0].event_id):
+            raise ConcurrencyError(stream, STREAM_EXISTS, version)
+        return super().append(stream, events, expected_version=expected_version)
+
+
+class FailsNowAndThen(SQLiteEventStore):
+    """Fails for no reason, and is right otherwise."""
+
+    def append(
+        self, stream: StreamId, events: Sequence[NewEvent], *, expected_version: ExpectedVersion
+    ) -> AppendResult:
+        if random() < 0.2:
+            raise StorageError("a broken store", "not now")
+        return super().append(stream, events, expected_version=expected_version)
+
+
+class SkipsInStreams(SQLiteEventStore):
+    """Leaves out an event here and there when a stream is read."""
+
+    def read(
+        self,
+        stream: StreamId,
+        *,
+        after: int = 0,
+        up_to: int | None = None,
+        limit: int | None = None,
+        backwards: bool = False,
+    ) -> Iterator[StoredEvent]:
+        for event in super().read(stream, after=after, up_to=up_to, limit=limit, backwards=backwards):
+            if backwards or event.version % 3:
+                yield event

@@ -191,8 +191,23 @@ def refused_for_a_version_it_expected(case: Case) -> None:
     case.replace(path, entry, expected=str(entry["actual"]))
 
 
+def refused_for_what_it_did_not_expect(case: Case) -> None:
+    path, entry = first(case, "conflicted")
+    case.replace(path, entry, expected=str(entry["actual"] + 1))
+
+
+def refused_though_it_expected_nothing(case: Case) -> None:
+    path, entry = first(case, "conflicted")
+    case.replace(path, entry, expected=str(ANY_VERSION))
+
+
+def refused_for_a_stream_of_others(case: Case) -> None:
+    path, entry = first(case, "conflicted")
+    case.replace(path, entry, stream="Elsewhere-1", actual=0)
+
+
 def acknowledged_before_what_precedes_it(case: Case) -> None:
-    path, entry = max(case.entries("answered"), key=lambda one: one[1]["times"][0])
+    path, entry = max(case.entries("answered"), key=lambda one: one[1]["positions"][0])
     case.replace(path, entry, times=[1, 2])
 
 
@@ -228,6 +243,11 @@ def not_seen_to_the_end(case: Case) -> None:
 
 def seen_beyond_the_end(case: Case) -> None:
     case.followed(lambda lines: [*lines, lines[0]])
+
+
+def read_otherwise_by_itself(case: Case) -> None:
+    """Hide the end of a stream from whoever reads it by its index."""
+    case.change("UPDATE esbank_events SET version = 0 WHERE version = 1 AND stream = 1")
 
 
 def counted_twice_by_the_view(case: Case) -> None:
@@ -278,6 +298,9 @@ def first(case: Case, tag: str) -> tuple[Path, dict[str, Any]]:
         (told_of_a_version_to_come, Check.JUSTIFIED),
         (told_of_a_version_that_never_was, Check.JUSTIFIED),
         (refused_for_a_version_it_expected, Check.JUSTIFIED),
+        (refused_for_what_it_did_not_expect, Check.JUSTIFIED),
+        (refused_though_it_expected_nothing, Check.JUSTIFIED),
+        (refused_for_a_stream_of_others, Check.JUSTIFIED),
         (acknowledged_before_what_precedes_it, Check.ORDERED),
         (answered_otherwise_the_second_time, Check.REPEATED),
         (refused_the_second_time, Check.REPEATED),
@@ -286,6 +309,7 @@ def first(case: Case, tag: str) -> tuple[Path, dict[str, Any]]:
         (seen_in_another_order, Check.FOLLOWED),
         (not_seen_to_the_end, Check.FOLLOWED),
         (seen_beyond_the_end, Check.FOLLOWED),
+        (read_otherwise_by_itself, Check.READ),
         (counted_twice_by_the_view, Check.VIEWS),
         (missing_in_the_view, Check.VIEWS),
         (without_its_row, Check.ROWS),
@@ -298,3 +322,9 @@ def test_what_was_changed_is_found(case: Case, change: Callable[[Case], None], b
     change(case)
 
     assert broken in case.judge()
+
+
+def test_an_append_that_is_refused_only_when_it_comes_again_was_invited(case: Case) -> None:
+    refused_the_second_time(case)
+
+    assert Check.INVITED not in case.judge()

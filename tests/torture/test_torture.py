@@ -47,10 +47,13 @@ def test_postgresql_comes_through_it(server_dsn: str, schema: str) -> None:
         (broken_stores.AnswersFromACache, Check.JUSTIFIED),
         (broken_stores.SkipsNowAndThen, Check.FOLLOWED),
         (broken_stores.LeaksErrors, Check.PROCESSES),
+        (broken_stores.RefusesWhatExists, Check.JUSTIFIED),
+        (broken_stores.FailsNowAndThen, Check.PROCESSES),
+        (broken_stores.SkipsInStreams, Check.READ),
     ],
 )
 def test_a_broken_store_does_not(store: type[SQLiteEventStore], broken: Check, path: Path, tmp_path: Path) -> None:
-    verdict = torture(partial(store, path), seconds=3, processes=2, records=tmp_path / "records")
+    verdict = torture(partial(store, path), seconds=2, processes=2, records=tmp_path / "records")
 
     assert not verdict.ok
     (finding,) = [finding for finding in verdict.findings if finding.check is broken]
@@ -78,3 +81,10 @@ def test_a_store_that_processes_cannot_share_is_refused() -> None:
 def test_a_torture_takes_a_while_and_somebody(path: Path, seconds: float, processes: int) -> None:
     with pytest.raises(ValueError, match="at least one process"):
         torture(partial(SQLiteEventStore, path), seconds=seconds, processes=processes)
+
+
+def test_records_of_another_torture_are_left_alone(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "writer-0.log").write_text("")
+
+    with pytest.raises(ValueError, match="name a new folder"):
+        torture(partial(SQLiteEventStore, path), records=tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
@@ -45,7 +46,7 @@ def torture(
     end all is compared. What is appended stays in the store, so name one that is not there yet.
     """
     logging.basicConfig(handlers=[logging.NullHandler()])  # a server that is killed makes its driver talk
-    with _server(store) as (where, server), _progress() as progress:
+    with _ended_in_good_order(), _server(store) as (where, server), _progress() as progress:
         open_store(where, create=True).close()
         verdict = torture_store(
             partial(open_store, where),
@@ -58,6 +59,16 @@ def torture(
         )
     say(str(verdict), style="green" if verdict.ok else "red")
     return 0 if verdict.ok else 1
+
+
+@contextmanager
+def _ended_in_good_order() -> Generator[None]:
+    """Take SIGTERM for Ctrl-C, so that processes, server and records go away."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -18,9 +18,9 @@ __all__ = ["Fields", "Schema", "check_schema", "describe_schema", "misfits"]
 Schema: TypeAlias = Any
 Fields: TypeAlias = Mapping[str, Schema]
 
-# What each kind of list reads: a set wants to be sure that nothing is there twice.
 # Every function here goes down as deep as a schema does.
 _DEEPEST: Final = 100
+# What each kind of list reads: a set wants to be sure that nothing is there twice.
 _READS: Final[dict[str, set[str]]] = {
     "list": {"list", "tuple", "set", "frozenset"},
     "tuple": {"list", "tuple", "set", "frozenset"},

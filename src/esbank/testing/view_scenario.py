@@ -100,6 +100,8 @@ class ViewScenario:
         """
         happened: Sequence[object] = events
         if not isinstance(stream, StreamId):
+            if not isinstance(stream, type) or not events:
+                raise TypeError(f"say in which stream it has happened: given(SomeAggregate, key, …), not {stream!r}")
             key, *happened = events
             stream = stream.stream(key)
         last = self._given[-1].recorded_at if self._given else recorded_at or _MILLENNIUM

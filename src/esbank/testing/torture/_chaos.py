@@ -59,15 +59,20 @@ class Worker:
     arguments: Sequence[Any]
     opened: Path
     process: BaseProcess = field(init=False)
+    was_killed: bool = field(init=False, default=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.process = self._new_process()
 
     def start(self) -> None:
         """Start it."""
         self.opened.unlink(missing_ok=True)
-        self.process = _FORKS.Process(target=self.run, args=tuple(self.arguments), name=self.name, daemon=True)
+        self.process, self.was_killed = self._new_process(), False
         self.process.start()
 
     def kill(self) -> None:
         """Kill it with SIGKILL."""
+        self.was_killed = True
         self.process.kill()
         self.process.join()
 
@@ -102,6 +107,9 @@ class Worker:
         """How it has ended."""
         return self.process.exitcode
 
+    def _new_process(self) -> BaseProcess:
+        return _FORKS.Process(target=self.run, args=tuple(self.arguments), name=self.name, daemon=True)
+
     @property
     def _pid(self) -> int:
         return self.process.pid or 0
@@ -115,23 +123,25 @@ class Crew:
         self._server = server
         self.toll = Toll()
 
-    def start(self) -> None:
-        """Start all of them, and wait until they are at work."""
+    def start(self, patience: float) -> list[str]:
+        """Start all of them, and wait until they are at work; name those that are not, and kill them."""
         for worker in self._workers:
             worker.start()
+        deadline = time.monotonic() + patience
         for worker in self._workers:
-            while worker.is_alive and not worker.is_open:
+            while worker.is_alive and not worker.is_open and time.monotonic() < deadline:
                 time.sleep(_GLANCE)
+        return _kill_stuck(worker for worker in self._workers if worker.is_alive and not worker.is_open)
 
-    def torture(self, seconds: float, progress: Callable[[float], object]) -> None:
-        """Do harm for so long, or until one ends that nobody has killed."""
+    def torture(self, seconds: float, progress: Callable[[float], object]) -> float:
+        """Do harm for so long, or until one ends that nobody has killed; return for how long it was."""
         begin = time.monotonic()
         while (passed := time.monotonic() - begin) < seconds:
             progress(passed)
             time.sleep(random.random() * _LONGEST_REST)  # noqa: S311 - chaos, not a secret
             chosen, how = random.choice(self._workers), random.random()  # noqa: S311
             if not chosen.is_alive:
-                return
+                break
             if not chosen.is_open and random.random() > _KILLED_EARLY:  # noqa: S311
                 continue
             if self._server is not None and how < _SERVER_KILLED:
@@ -145,21 +155,27 @@ class Crew:
                 chosen.kill()
                 self.toll.kills += 1
                 chosen.start()
+        return time.monotonic() - begin
 
     def wait_for(self, workers: Iterable[Worker], patience: float) -> list[str]:
         """Wait until processes end by themselves; name those that do not, after having asked them where they are."""
-        deadline = time.monotonic() + patience
-        stuck: list[str] = []
+        workers, deadline = list(workers), time.monotonic() + patience
         for worker in workers:
             worker.process.join(max(0.0, deadline - time.monotonic()))
-            if worker.is_alive:
-                worker.ask_where()
-                worker.kill()
-                stuck.append(worker.name)
-        return stuck
+        return _kill_stuck(worker for worker in workers if worker.is_alive)
 
     def end(self) -> None:
         """Kill all that still run."""
         for worker in self._workers:
             if worker.is_alive:
                 worker.kill()
+
+
+def _kill_stuck(workers: Iterable[Worker]) -> list[str]:
+    """Kill processes that do not go on, once they have put down where they are; return their names."""
+    stuck: list[str] = []
+    for worker in workers:
+        worker.ask_where()
+        worker.kill()
+        stuck.append(worker.name)
+    return stuck

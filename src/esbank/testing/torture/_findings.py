@@ -20,6 +20,7 @@ class Check(Enum):
     NUMBERED = "versions have no gaps; positions grow, and times never go back"
     EXPECTED = "every append met its expectations and conditions"
     JUSTIFIED = "every conflict, and every version that was read, was true at some moment of the call"
+    READ = "every stream reads as it is in the log"
     ORDERED = "what was acknowledged before something else began comes before it"
     REPEATED = "an append that came again got the first answer"
     FOLLOWED = "every follower saw exactly the log, in its order"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
@@ -17,7 +16,6 @@ from esbank.testing.torture._task import Task, open_task
 
 __all__ = ["Follower", "follow", "line_of"]
 
-_log: Final = logging.getLogger(__name__)
 _BREATH: Final = 0.002
 _PAUSE: Final = 0.05
 
@@ -56,10 +54,10 @@ def follow(task: Task, follower: Follower) -> None:
                 for page in _WAYS[follower](store, follower, position):
                     lines.write(*map(line_of, page))
                     position = page[-1].position
-                    if page[-1].stream == follower.last:
+                    if any(event.stream == follower.last for event in page):
                         return
             except StorageError as error:
-                _log.warning("it goes on after %r", error)
+                task.complain(follower.value, error)
                 time.sleep(_PAUSE)
 
 

@@ -12,8 +12,8 @@ from uuid import UUID
 
 from attrs import frozen
 
-from esbank.errors import NoDigests
-from esbank.store import EventStore, StoredEvent, StreamId, ViewStore, is_expected
+from esbank.errors import NoDigests, StorageError
+from esbank.store import EventStore, ExpectedVersion, StoredEvent, StreamId, ViewStore, is_expected
 from esbank.testing.torture._findings import Check, Findings
 from esbank.testing.torture._followers import Follower
 from esbank.testing.torture._linearizability import Made, contradictions
@@ -53,6 +53,7 @@ def judge(
         log = takewhile(lambda event: event.position <= until, store.read_all())
         judge.check_log(log, witnesses, progress)
     judge.check_promises()
+    judge.check_streams(store)
     checks = set(Check) - {Check.VIEWS, Check.ROWS, Check.DIGESTS}
     if isinstance(store, ViewStore):
         judge.check_view(store)
@@ -104,9 +105,24 @@ class _Judge:
         for name, attempt in self._records.attempts.items():
             if attempt.answer is not None and not attempt.is_found:
                 self._find(Check.KEPT, f"{self._said(name)} was acknowledged, and is not in the log")
+            self._check_refusals(name, attempt)
         for stream in sorted(self._history.keys() | self._records.seen.keys()):
             for problem in contradictions(self._history[stream], self._records.seen[stream]):
                 self._find(Check.JUSTIFIED, f"{stream}: {problem}")
+
+    def check_streams(self, store: EventStore) -> None:
+        """Read each stream by itself, and compare it with what the log has of it."""
+        for stream, version in self._versions.items():
+            fold = Fold()
+            try:
+                for event in store.read(stream, up_to=version):
+                    fold.add(event.event_id.hex)
+            except StorageError as error:
+                self._find(Check.READ, str(error))
+                continue
+            if fold != self._tally[str(stream)]:
+                problem = f"{stream} reads as {fold}, the log gives {self._tally[str(stream)]}"
+                self._find(Check.READ, problem)
 
     def check_view(self, views: ViewStore) -> None:
         """Compare the view with a fold of the log."""
@@ -205,13 +221,24 @@ class _Judge:
             self._find(Check.WHOLE, f"{self._said(name)}, up to position {events[-1].position}, is not as it was made")
 
     def _check_expectations(self, name: Name, plan: Plan, attempt: Attempt, before: list[int]) -> None:
-        expectations = [part.expectation.version(seen) for part, seen in zip(plan.parts, attempt.seen, strict=False)]
-        if plan.condition is not None:
-            expectations.append(attempt.seen[-1])
-        for stream, expected, actual in zip(plan.streams, expectations, before, strict=True):
+        for (stream, expected), actual in zip(_expectations(plan, attempt), before, strict=True):
             if not is_expected(expected, actual):
                 problem = f"{self._said(name)} expected {stream} at {expected}, and was stored when it was at {actual}"
                 self._find(Check.EXPECTED, problem)
+
+    def _check_refusals(self, name: Name, attempt: Attempt) -> None:
+        """Check that each refusal names what the append did expect, and something else that is there instead."""
+        if not attempt.refusals:
+            return
+        plan = make_plan(self._task.seed, name, transactions=self._task.transactions)
+        expectations = {str(stream): expected for stream, expected in _expectations(plan, attempt)}
+        for refused in attempt.refusals:
+            expected = expectations.get(refused.stream)
+            told = f"{name} was refused because {refused.stream} is at {refused.actual}, expected {refused.expected}"
+            if expected is None:
+                self._find(Check.JUSTIFIED, f"{told}; it expected nothing of that stream")
+            elif refused.expected != str(expected) or is_expected(expected, refused.actual):
+                self._find(Check.JUSTIFIED, f"{told}; it expected {expected}")
 
     def _check_answer(self, name: Name, plan: Plan, attempt: Attempt, events: list[StoredEvent]) -> None:
         if attempt.answer is None:
@@ -234,3 +261,11 @@ class _Judge:
         """Say which append it is, with where it went."""
         plan = make_plan(self._task.seed, name, transactions=self._task.transactions)
         return f"{name} (to {', '.join(str(part.stream) for part in plan.parts)})"
+
+
+def _expectations(plan: Plan, attempt: Attempt) -> list[tuple[StreamId, ExpectedVersion]]:
+    """Say what the append expects of each stream that has a say in it."""
+    expected = [part.expectation.version(seen) for part, seen in zip(plan.parts, attempt.seen, strict=False)]
+    if plan.condition is not None:
+        expected.append(attempt.seen[-1])
+    return list(zip(plan.streams, expected, strict=True))

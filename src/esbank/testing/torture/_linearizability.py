@@ -52,13 +52,13 @@ def contradictions(history: Sequence[Made], seen: Mapping[int, Seen]) -> Iterato
         one, looks = made.get(version), seen.get(version)
         if one is not None:
             if one.ended < last_begun:
-                yield f"{one.name} brought it to {version} before {by} began, who found less"
+                yield f"{by} began after {one.name} had brought it to {version}, and yet found less"
             if one.begun > last_begun:
                 last_begun, by = one.begun, one.name
         elif version > 0:
             yield f"somebody was told version {version}, at which it never was between two appends"
         if looks is not None:
             if looks.first_ended < last_begun:
-                yield f"somebody was told version {version} before {by} began, who found less"
+                yield f"{by} began after somebody was told version {version}, and yet found less"
             if looks.last_begun > last_begun:
                 last_begun, by = looks.last_begun, f"somebody who was told version {version}"

@@ -38,6 +38,7 @@ class Attempt:
     ended: int = FOREVER
     answer: Answered | None = None
     is_refused: bool = False
+    refusals: list[Conflicted] = field(factory=list[Conflicted])
     is_found: bool = False
 
 
@@ -53,6 +54,7 @@ class Records:
     looks: int = 0
     repeats: int = 0
     unanswered: int = 0
+    first_error: str | None = None
 
     def add(self, writer: int, entries: Iterable[Entry]) -> None:
         """Take the journal of a writer."""
@@ -70,6 +72,7 @@ class Records:
                 self._refuse(name, entry)
             else:
                 self.unanswered += 1
+                self.first_error = self.first_error or f"{name}: {entry.error}"
 
     def _begin(self, name: Name, entry: Began) -> None:
         attempt = self.attempts.get(name)
@@ -101,10 +104,8 @@ class Records:
                 f"{name} was acknowledged, and refused when it came again: {entry.stream} is at {entry.actual}, "
                 f"expected {entry.expected}",
             )
-        elif entry.expected == str(entry.actual):
-            self.findings.add(
-                Check.JUSTIFIED, f"{name} expected {entry.stream} at {entry.actual}, where it is, and was refused"
-            )
+            return
+        attempt.refusals.append(entry)
         # The request of a writer that was killed may be on its way still. It can do nothing any more once its stream is
         # past the version that it expects, but it can where the stream need only exist.
         attempt.is_refused = attempt.tries == 1 or entry.expected != _EXISTS

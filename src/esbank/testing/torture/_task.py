@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from traceback import format_exc
 from typing import Final, TypeAlias
@@ -23,6 +23,7 @@ from esbank.store import EventStore
 __all__ = ["OpenStore", "Task", "open_task"]
 
 _PATIENCE: Final = 20.0
+_OPENING_PATIENCE: Final = 60.0
 _PAUSE: Final = 0.05
 
 OpenStore: TypeAlias = Callable[[], EventStore]
@@ -45,11 +46,14 @@ class Task:
 
     def open(self) -> EventStore:
         """Open the store, as soon as its server lets us."""
+        deadline = time.monotonic() + _OPENING_PATIENCE
         while True:
             try:
                 return self.open_store()
-            except StoreUnavailable as error:
-                self.rest(error)
+            except StoreUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_PAUSE)
 
     @property
     def is_over(self) -> bool:
@@ -82,13 +86,22 @@ class Task:
         """Name the file in which a process puts down where each of its threads is."""
         return self.folder / f"{name}.stacks"
 
+    def died(self, name: str) -> Path:
+        """Name the file in which a process or a thread puts down why it failed."""
+        return self.folder / f"{name}.died"
+
+    def complain(self, name: str, error: StorageError) -> None:
+        """Put down that a call failed, after which one goes on; a server that was killed is an excuse, nothing else."""
+        with (self.folder / f"{name}.errors").open("a", encoding="utf-8") as errors:
+            errors.write(f"{error!r}\n")
+
     @contextmanager
     def telling_why(self, name: str) -> Generator[None]:
         """Put down why the block fails, if it does."""
         try:
             yield
         except BaseException:  # noqa: BLE001 - whatever it is, it must not happen
-            (self.folder / f"{name}.died").write_text(format_exc(), encoding="utf-8")
+            self.died(name).write_text(format_exc(), encoding="utf-8")
             raise SystemExit(1) from None
 
 
@@ -99,8 +112,10 @@ def open_task(task: Task, name: str) -> Generator[EventStore]:
     os.chdir(task.working_directory)
     logging.basicConfig(filename=task.folder / f"{name}.messages")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
-    with task.stacks(name).open("a") as stacks, task.telling_why(name), task.open() as store:
-        faulthandler.register(signal.SIGUSR1, stacks)
+    with ExitStack() as resources:
+        faulthandler.register(signal.SIGUSR1, resources.enter_context(task.stacks(name).open("a")))
+        resources.enter_context(task.telling_why(name))
+        store = resources.enter_context(task.open())
         if store.identity != task.identity:
             raise RuntimeError(
                 f"{store!r} is another store than the one that was opened first: what is given to open it must open "

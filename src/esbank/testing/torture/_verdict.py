@@ -66,5 +66,6 @@ class Verdict:
 
     @property
     def _suffered(self) -> str:
-        server = f", the server killed {self.server_kills:,} times" if self.server_kills else ""
+        times = "once" if self.server_kills == 1 else f"{self.server_kills:,} times"
+        server = f", the server killed {times}" if self.server_kills else ""
         return f"{self.kills:,} processes killed, {self.stops:,} stopped for a while{server}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import random
 import time
 from collections.abc import Mapping
@@ -21,7 +20,6 @@ from esbank.testing.torture._task import Task, open_task
 
 __all__ = ["Fold", "Tally", "project", "runner_of"]
 
-_log: Final = logging.getLogger(__name__)
 _BREATH: Final = 0.05
 _REBUILT: Final = 0.5
 
@@ -77,5 +75,5 @@ def project(task: Task, name: str, *, rebuilds: bool) -> None:
             except AlreadyRunning:
                 time.sleep(_BREATH)
             except StorageError as error:
-                _log.warning("it goes on after %r", error)
+                task.complain(name, error)
                 time.sleep(_BREATH)

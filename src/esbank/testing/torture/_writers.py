@@ -19,7 +19,7 @@ from esbank.testing.torture._task import Task, open_task
 __all__ = ["CREATE_ROWS", "THREADS", "write"]
 
 THREADS: Final = 3
-CREATE_ROWS: Final = "CREATE TABLE torture_rows (event_id TEXT PRIMARY KEY)"
+CREATE_ROWS: Final = "CREATE TABLE IF NOT EXISTS torture_rows (event_id TEXT PRIMARY KEY)"
 _INSERT_ROW: Final = "INSERT INTO torture_rows VALUES (:event_id) ON CONFLICT DO NOTHING"
 
 _REMEMBERED: Final = 50
@@ -82,6 +82,7 @@ class _Writer:
                     last = next(self._store.read(stream, limit=1, backwards=True), None)
                     version = 0 if last is None else last.version
             except StorageError as error:
+                self._task.complain(f"writer-{self._writer}", error)
                 self._task.rest(error)
             else:
                 self._journal.write(Looked(str(stream), version, (begun, time.monotonic_ns())))
