@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test check bench docs constraints clean
+.PHONY: help demo test soak torture check bench mutants docs constraints clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1:\2/p' $(MAKEFILE_LIST) | tr ':' '\t' | expand -t 20
@@ -20,6 +20,13 @@ demo: $(VENV)/examples.stamp ## Run the bank demo
 
 test: $(VENV)/dev.stamp ## Run all tests and measure their coverage
 	@$(BIN)/pytest --numprocesses=auto --cov
+
+soak: $(VENV)/dev.stamp ## Run the tests that take long, for an hour or so
+	@$(BIN)/pytest --numprocesses=auto -m soak
+
+torture: $(VENV)/dev.stamp ## Kill processes that use a new SQLite store for ten minutes, and judge it
+	@mkdir -p build && rm -rf build/torture.db*
+	@$(BIN)/python -m esbank torture build/torture.db --seconds $(or $(SECONDS),600)
 
 check: docs ## Run the linters, type checkers, documented examples and wheel check
 	$(BIN)/ruff check --quiet
@@ -33,12 +40,16 @@ check: docs ## Run the linters, type checkers, documented examples and wheel che
 bench: $(VENV)/bench.stamp ## Run the benchmarks
 	@$(BIN)/python -m benchmarks
 
+mutants: $(VENV)/mutants.stamp ## Change the code in small ways and see whether the tests notice
+	@$(BIN)/python -m scripts.mutants $(PART) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(WORKERS),--workers $(WORKERS)) $(if $(AGAIN),--again)
+
 docs: $(VENV)/dev.stamp ## Build the documentation into build/docs
 	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --nitpicky docs build/docs
 
 constraints: ## Pin the newest versions of all dependencies in constraints.txt
 	$(REQUIRE_PYTHON)@$(PYTHON) -m venv --clear build/constraints
-	@build/constraints/bin/pip install --quiet --editable '.[dev,bench]'
+	@build/constraints/bin/pip install --quiet --editable '.[bench,mutants]'
 	@{ echo '# Everything `make` installs. Refresh with `make constraints`.'; \
 		build/constraints/bin/pip freeze --exclude-editable; } > constraints.txt
 

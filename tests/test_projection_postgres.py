@@ -87,12 +87,31 @@ def test_rows_of_people_never_go_with_those_of_a_view(store: PostgresEventStore,
     person.execute("CREATE TABLE notes (position BIGINT REFERENCES journal (position) ON DELETE CASCADE)")
     person.execute("INSERT INTO notes SELECT position FROM journal")
 
+    seen: list[str] = []
     with pytest.raises(CheckpointError, match=r"notes.*drop these keys"):
-        rebuild(store, Journal())
+        rebuild(store, Journal(seen.append))
 
+    assert seen == []
     assert person.execute("SELECT count(*) FROM notes").fetchall() == [(1,)]
     person.execute("DROP TABLE notes")
     rebuild(store, Journal())
+
+
+def test_rows_of_people_that_come_while_a_view_is_rebuilt_never_go_with_its_own(
+    store: PostgresEventStore, person: SQL
+) -> None:
+    add(store, "pen")
+    run(store, Journal())
+    person.execute("ALTER TABLE journal ADD UNIQUE (position)")
+
+    def build(_: str) -> None:
+        person.execute("CREATE TABLE notes (position BIGINT REFERENCES journal (position) ON DELETE CASCADE)")
+        person.execute("INSERT INTO notes SELECT position FROM journal")
+
+    with pytest.raises(CheckpointError, match=r"notes.*drop these keys"):
+        rebuild(store, Journal(build))
+
+    assert person.execute("SELECT count(*) FROM notes").fetchall() == [(1,)]
 
 
 def test_a_rebuild_keeps_what_people_have_built_on_a_table(store: PostgresEventStore, person: SQL) -> None:
@@ -297,6 +316,29 @@ def test_numbers_that_a_table_gives_go_on_after_a_rebuild(store: PostgresEventSt
     assert [length for _, _, length in found] == [3, 5, 5, 5, 5, 5]
     assert person.execute("SELECT * FROM Marks").fetchall() == []
     assert names(store) == {"things", "marks", "more", "things_by_length"}
+
+
+class NumberedTwice(Numbered):
+    """Has rows, and numbers, that its last version did not have."""
+
+    name = "Numbered"
+    version = 2
+
+    @projects(Added)
+    def _added(self, envelope: EventEnvelope[Added], tx: Transaction) -> None:
+        for sku in (envelope.event.sku, f"another {envelope.event.sku}"):
+            tx.execute("INSERT INTO {Things} (sku) VALUES (:sku)", {"sku": sku})
+
+
+def test_numbers_go_on_after_those_that_only_the_rebuild_has_given(store: PostgresEventStore) -> None:
+    add(store, "pen", "quill")
+    run(store, Numbered())
+
+    rebuild(store, NumberedTwice())
+    add(store, "ink")
+    run(store, NumberedTwice())
+
+    assert store.query("SELECT number FROM Things ORDER BY number") == [(number,) for number in range(1, 7)]
 
 
 def test_a_rebuild_that_fails_leaves_the_numbers_as_they_were(store: PostgresEventStore) -> None:

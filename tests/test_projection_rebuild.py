@@ -401,6 +401,19 @@ def test_a_rebuild_that_another_overtook_says_so_and_changes_nothing(tmp_path: P
         assert journal(place.views) == numbered(range(1500))
 
 
+def test_a_rebuild_that_another_overtook_holds_no_other_projector_up(place: Place) -> None:
+    add(place.store, "pen")
+    runner = runner_at(place, Journal(), Totals())
+    runner.catch_up()
+    add(place.store, "ink")
+
+    with pytest.raises(CheckpointError, match="another rebuild has begun meanwhile"):
+        runner.rebuild(progress=lambda *_: runner_at(place, Journal()).rebuild())
+
+    assert journal(place.views) == ["pen", "ink"]
+    assert totals(place.views) == {"pen": 1, "ink": 1}
+
+
 def test_a_rebuild_that_fails_leaves_nothing_in_the_database(tmp_path: Path) -> None:
     with open_place("sqlite", tmp_path) as place:
         add(place.store, "pen")

@@ -14,6 +14,7 @@ import pytest
 from attrs import define, field
 
 from esbank import DefinitionError, ProjectionError, ProjectionRunner, Projector, ProjectorState, Retry
+from esbank.backends.memory import MemoryEventStore
 from tests.doubles import open_store
 from tests.journal import Journal, Place, Totals, add, fail_at, journal, open_place, running, totals, until
 
@@ -239,6 +240,17 @@ def test_once_it_goes_on_it_has_all_of_its_attempts_again(place: Place) -> None:
 
     assert faults.asked["ink"] == 8
     assert journal(place.views) == ["ink"]
+
+
+def test_once_it_goes_on_it_has_no_more_attempts_than_at_first() -> None:
+    faults, store = Faults({"ink": FOR_EVER}), MemoryEventStore()
+    runner = ProjectionRunner(store, [KeenJournal(faults)])
+    add(store, "ink")
+
+    with running(runner):
+        until(lambda: state_of(runner) is ProjectorState.STOPPED)
+        runner.resume()
+        until(lambda: faults.asked["ink"] == 8 and state_of(runner) is ProjectorState.STOPPED)
 
 
 def test_while_one_waits_it_is_seen_to_and_the_others_go_on(place: Place) -> None:

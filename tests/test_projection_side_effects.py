@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -207,6 +208,25 @@ def test_after_a_rebuild_from_another_store_the_world_is_told_of_what_comes_ther
         runner.catch_up()
 
         assert letters.told == ["after"]
+
+
+def test_after_a_rebuild_from_another_store_without_events_the_world_is_told_of_the_first(tmp_path: Path) -> None:
+    with (
+        MemoryEventStore() as first,
+        MemoryEventStore() as second,
+        open_store("sqlite", tmp_path, name="views.db") as views,
+    ):
+        old = runner_at(Place(first, views), Letters())
+        add(first, *numbered(range(10)))
+        old.catch_up()
+        letters = Letters()
+        runner = ProjectionRunner(second, [letters], views=views)
+
+        runner.rebuild()
+        add(second, "pen")
+        runner.catch_up()
+
+        assert letters.told == ["pen"]
 
 
 def test_after_a_restored_backup_and_a_rebuild_the_world_is_told_of_what_comes_then(tmp_path: Path) -> None:
@@ -483,6 +503,17 @@ def test_a_side_effect_that_is_passed_over_once_it_may_go_on_stays_in_the_view_t
     assert journal(place.views) == ["pen", "ink", "cup"]
 
 
+def test_the_last_event_that_was_told_leaves_the_view_when_it_is_passed_over_and_that_is_rebuilt(place: Place) -> None:
+    runner = runner_at(place, Letters())
+    add(place.store, "pen", "ink")
+    runner.catch_up()
+
+    runner.skip(2, "never happened", by="alice")
+    runner.rebuild()
+
+    assert journal(place.views) == ["pen"]
+
+
 def test_to_pass_over_a_side_effect_leaves_an_interrupted_rebuild_what_it_has(place: Place) -> None:
     def interrupt(sku: str) -> None:
         if sku == "sku 1050":
@@ -586,6 +617,19 @@ def test_what_one_leaves_to_another_is_told_without_waiting_for_the_next_event(p
         done.result()
 
     assert told == ["pen", "ink"]
+
+
+def test_what_one_has_left_untold_is_told_without_waiting_for_the_next_event(place: Place) -> None:
+    letters = Letters()
+    runner = runner_at(place, letters)
+
+    with running(runner):
+        with place.views.claim("Letters side effects"):
+            add(place.store, "pen")
+            runner.wait_for(1, 20)
+            time.sleep(0.05)  # so that the runner finds them claimed, as a rule
+            assert letters.told == []
+        until(lambda: letters.told == ["pen"])
 
 
 # With an inline view.

@@ -258,7 +258,9 @@ def interrupt_at(last: str) -> Callable[[str], None]:
     return action
 
 
-@pytest.mark.parametrize(("position", "begins"), [(5, 0), (1050, 1000)], ids=["has it", "has it not"])
+@pytest.mark.parametrize(
+    ("position", "begins"), [(5, 0), (1000, 0), (1050, 1000)], ids=["has it", "has it at its end", "has it not"]
+)
 def test_a_rebuild_that_has_the_event_already_begins_anew(place: Place, position: int, begins: int) -> None:
     skus = numbered(range(1100))
     add(place.store, *skus)

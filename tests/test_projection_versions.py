@@ -153,6 +153,15 @@ def test_a_run_rebuilds_nothing_that_is_as_it_should_be(place: Place) -> None:
     assert seen == ["pen"]
 
 
+def test_a_run_that_may_rebuild_makes_views_that_were_never_made(place: Place) -> None:
+    add(place.store, "pen")
+    stop = threading.Event()
+
+    runner_at(place, Journal(lambda _: stop.set())).run(stop, rebuild_outdated=True)
+
+    assert journal(place.views) == ["pen"]
+
+
 def test_a_run_that_is_stopped_while_it_rebuilds_leaves_the_old_view_and_the_rebuild_can_go_on(place: Place) -> None:
     skus = numbered(range(2100))
     add(place.store, *skus)

@@ -24,6 +24,7 @@ from esbank import (
     applies,
     handles,
 )
+from esbank.backends.memory import MemoryEventStore
 from esbank.store import ANY_VERSION, NO_STREAM, STREAM_EXISTS, ExpectedVersion, StreamId
 from tests.basket import (
     Add,
@@ -232,6 +233,17 @@ def test_attempts_are_bounded(store: Store) -> None:
 
     assert watched.calls["append"] == 3
     assert (conflict.value.stream, conflict.value.expected, conflict.value.actual) == (STREAM, 2, 3)
+
+
+def test_there_are_twenty_attempts_unless_it_is_said_otherwise() -> None:
+    store = MemoryEventStore()
+    watched = WatchedStore(store)
+    watched.before("append", *(add_elsewhere(store, "ink") for _ in range(30)))
+
+    with pytest.raises(ConcurrencyError):
+        Repository(watched, Basket).execute("b1", Add("pen"))
+
+    assert watched.calls["append"] == 20
 
 
 def test_after_too_many_attempts_the_next_command_works(store: Store) -> None:

@@ -136,6 +136,25 @@ def test_a_load_reads_only_from_the_snapshot_on(store: Store) -> None:
     assert watched.events_read == 1 + 7  # that of the snapshot, to see that it is still the same, and the tail
 
 
+def test_a_snapshot_of_the_first_version_is_as_good_as_any(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    Repository(store, Basket, snapshots=EveryNEvents(1)).execute("b1", Add("pen"))
+
+    assert Repository(store, Basket, snapshots=EveryNEvents(1)).load("b1").state.skus == ["pen"]
+    assert snapshot_version(store) == 1
+    assert caplog.records == []
+
+
+def test_a_load_of_a_version_after_the_snapshot_reads_only_from_there_on(store: Store) -> None:
+    Repository(store, Basket, snapshots=EveryNEvents(10)).execute("b1", AddEach([str(number) for number in range(10)]))
+    Repository(store, Basket).execute("b1", AddEach(["10", "11", "12"]))
+    watched = WatchedSnapshotStore(store)
+
+    loaded = Repository(watched, Basket, snapshots=EveryNEvents(10)).load("b1", version=12)
+
+    assert loaded.version == len(loaded.state.skus) == 12
+    assert watched.events_read == 1 + 2
+
+
 def test_a_load_of_a_version_before_the_snapshot_does_without_it(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -250,6 +269,15 @@ def test_a_snapshot_taken_by_hand_is_of_the_latest_state(store: Store, cache: in
     assert baskets.snapshot("b1") == 2
     assert Repository(store, Basket, snapshots=ByHand()).load("b1").state.skus == ["pen", "ink"]
     assert baskets.execute("b1", Add("cup")).state.skus == ["pen", "ink", "cup"]
+
+
+def test_a_snapshot_taken_by_hand_is_of_what_was_read_though_another_writer_is_at_work(store: Store) -> None:
+    watched = WatchedSnapshotStore(store)
+    Repository(store, Basket).execute("b1", Add("pen"))
+    watched.before("read", lambda: None, lambda: Repository(store, Basket).execute("b1", Add("ink")))
+
+    assert Repository(watched, Basket, snapshots=ByHand()).snapshot("b1") == snapshot_version(store) == 1
+    assert Repository(store, Basket, snapshots=ByHand()).load("b1").state.skus == ["pen", "ink"]
 
 
 def test_an_aggregate_stays_in_the_cache_when_its_snapshot_is_taken_by_hand(store: Store) -> None:

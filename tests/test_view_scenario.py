@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from attrs import frozen
@@ -315,3 +315,9 @@ class TestStoring:
     def test_what_is_no_event_is_an_error(self) -> None:
         with pytest.raises(DefinitionError):
             ViewScenario(Rings).given(BELL, "rang")
+
+
+@pytest.mark.parametrize("stream", [(OPENED,), (BankAccount,)], ids=["an event", "no key"])
+def test_what_has_happened_has_happened_in_a_stream(stream: tuple[Any, ...]) -> None:
+    with pytest.raises(TypeError, match="say in which stream"):
+        ViewScenario(AccountDetails).given(*stream)

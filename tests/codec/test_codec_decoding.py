@@ -422,3 +422,9 @@ def test_other_layout_other_order_and_missing_defaults_read_the_same() -> None:
 )
 def test_another_exact_spelling_of_the_same_value_is_read(annotation: object, text: str, value: object) -> None:
     assert read(holding(annotation), f'{{"value":"{text}"}}').value == value
+
+
+@pytest.mark.parametrize("data", ['{"field_0":1}', '{"field_0":1,"field_1":[]}', '{"number":1,"field_1":[]}'])
+def test_a_field_is_known_by_its_own_name_only(data: str) -> None:
+    with pytest.raises(EventDecodingError, match="has no such field"):
+        read(Ordered, data)

@@ -326,3 +326,22 @@ def test_an_event_with_a_hooked_part_is_copied_because_the_part_may_change() -> 
 
     assert copy == event
     assert copy is not event
+
+
+def test_data_that_are_nested_too_deep_are_refused() -> None:
+    cls = holding(Money)
+
+    with pytest.raises(EventDecodingError, match="recursion"):
+        EventCodec(EventRegistry(cls, hooks=hooks)).decode(stored(cls, f'{{"value":{"[" * 9_999}{"]" * 9_999}}}'))
+
+
+def test_a_hooked_type_that_cannot_be_hashed_cannot_be_in_a_set() -> None:
+    class Purse:
+        __hash__ = None
+
+    def register(converter: Converter) -> None:
+        converter.register_unstructure_hook(Purse, str)
+        converter.register_structure_hook(Purse, lambda _text, _: Purse())
+
+    with pytest.raises(DefinitionError, match="hook Purse cannot be in a set: it is not hashable"):
+        EventRegistry(holding(frozenset[Purse]), hooks=register)

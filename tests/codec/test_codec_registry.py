@@ -6,7 +6,7 @@ from datetime import time, timedelta
 from decimal import Decimal
 from enum import Enum, Flag, IntFlag, auto
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, Literal, NewType, TypeVar
 from uuid import UUID
 
 import attrs
@@ -178,6 +178,11 @@ def test_what_it_does_not_know_it_does_not_find() -> None:
     assert registry.by_class(Opened) is None
 
 
+def test_the_names_of_a_class_that_it_does_not_know_are_not_told() -> None:
+    with pytest.raises(DefinitionError, match="the registry lacks Opened; add it"):
+        EventRegistry(Deposited).names_of(Deposited, Opened)
+
+
 def test_it_may_be_empty() -> None:
     assert EventRegistry().classes == ()
 
@@ -278,6 +283,7 @@ def test_neither_runs_when_a_part_is_read() -> None:
         Box[int],
         Annotated[bytes, "raw"],
         set[list[int]],
+        set[set[int]],
         frozenset[Part],
         frozenset[Parts],
         frozenset[dict[str, int]],
@@ -343,6 +349,12 @@ def test_a_note_on_a_type_may_be_anything() -> None:
     assert EventCodec(EventRegistry(cls)).encode(cls(1)).data == '{"value":1}'
 
 
+def test_a_note_on_what_a_new_type_is_made_of_is_left_aside() -> None:
+    cls = holding(NewType("Weight", Annotated[int, "in kilograms"]))
+
+    assert EventCodec(EventRegistry(cls)).encode(cls(1)).data == '{"value":1}'
+
+
 def test_a_registry_that_was_refused_one_class_still_knows_the_others() -> None:
     registry = EventRegistry(Opened)
 
@@ -354,3 +366,10 @@ def test_a_registry_that_was_refused_one_class_still_knows_the_others() -> None:
         registry.forms.of(Tree)
 
     assert EventCodec(registry).encode(Opened("alice")).data == '{"owner":"alice"}'
+
+
+def test_a_note_on_what_a_new_type_is_made_of_may_be_anything() -> None:
+    weight = NewType("Weight", Annotated[int, {"unit": "kg"}])
+    cls = attrs.make_class("Held", {"value": field(type=weight)}, frozen=True)
+
+    assert EventCodec(EventRegistry(cls)).encode(cls(1)).data == '{"value":1}'

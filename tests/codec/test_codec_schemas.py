@@ -22,7 +22,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from esbank import EventCodec, EventDecodingError, EventRegistry, event
-from esbank.codec import describe_schema, misfits
+from esbank.codec import check_schema, describe_schema, misfits
 from esbank.store import NO_METADATA, StoredEvent, StreamId
 
 Spec = Any
@@ -385,3 +385,15 @@ def test_what_does_not_fit_is_told_field_by_field(
     written: Mapping[str, Any], now: Mapping[str, Any], problems: Mapping[str, str]
 ) -> None:
     assert misfits(written, now) == problems
+
+
+@pytest.mark.parametrize("kind", ["range", "array"])
+def test_a_kind_of_tomorrow_reads_what_is_the_same_and_nothing_else(kind: str) -> None:
+    assert misfits({"at": {kind: "int"}}, {"at": {kind: "int"}}) == {}
+    assert misfits({"at": {kind: "int"}}, {"at": {kind: "str"}}) == {"at": "its type does not read what is stored"}
+
+
+@pytest.mark.parametrize("kind", ["array", "dict", "list", "optional", "set", "zone"])
+def test_only_tuples_and_enums_are_over_several(kind: str) -> None:
+    with pytest.raises(ValueError, match="is no type"):
+        check_schema({kind: ["str"]})

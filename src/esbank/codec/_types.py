@@ -56,6 +56,8 @@ class Forms:
 
     def of(self, annotation: Any) -> Form:
         """Return the form of a type; raises ``DefinitionError`` for one that cannot be stored."""
+        if get_origin(annotation) is Annotated:  # its notes may be anything, also what cannot be a key
+            return self.of(annotation.__origin__)
         if annotation is None:
             annotation = type(None)
         form = self._forms.get(annotation)
@@ -103,11 +105,9 @@ class Forms:
         finally:
             self._open.classes.pop()
 
-    def _of_generic(self, annotation: Any) -> Form:  # noqa: PLR0911 - one for each generic
+    def _of_generic(self, annotation: Any) -> Form:
         origin, arguments = get_origin(annotation), get_args(annotation)
         match origin, arguments:
-            case _ if origin is Annotated:
-                return self.of(arguments[0])
             case (builtin, (item,)) if builtin is list:
                 return list_form(self.of(item))
             case (builtin, (item, last)) if builtin is tuple and last is ...:

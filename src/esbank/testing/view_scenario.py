@@ -100,8 +100,9 @@ class ViewScenario:
         """
         happened: Sequence[object] = events
         if not isinstance(stream, StreamId):
-            if not isinstance(stream, type) or not events:
-                raise TypeError(f"say in which stream it has happened: given(SomeAggregate, key, …), not {stream!r}")
+            given: object = stream
+            if not isinstance(given, type) or not events:
+                raise TypeError(f"say in which stream it has happened: given(SomeAggregate, key, …), not {given!r}")
             key, *happened = events
             stream = stream.stream(key)
         last = self._given[-1].recorded_at if self._given else recorded_at or _MILLENNIUM
