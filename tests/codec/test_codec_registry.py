@@ -369,7 +369,7 @@ def test_a_registry_that_was_refused_one_class_still_knows_the_others() -> None:
 
 
 def test_a_note_on_what_a_new_type_is_made_of_may_be_anything() -> None:
-    weight = NewType("Weight", Annotated[int, {"unit": "kg"}])
-    cls = attrs.make_class("Held", {"value": field(type=weight)}, frozen=True)
+    Weight = NewType("Weight", Annotated[int, {"unit": "kg"}])
+    cls = attrs.make_class("Held", {"value": field(type=Weight)}, frozen=True)
 
     assert EventCodec(EventRegistry(cls)).encode(cls(1)).data == '{"value":1}'
