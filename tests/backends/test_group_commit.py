@@ -388,3 +388,15 @@ def test_every_one_of_many_threads_gets_its_own_outcome() -> None:
     assert all(isinstance(outcome, list) for outcome in outcomes), outcomes
     assert sum(len(outcome) for outcome in outcomes if isinstance(outcome, list)) > 320
     assert group.submit("last", frozenset()) == "last done"
+
+
+def test_what_a_thread_submits_in_the_middle_of_something_else_is_done_at_once() -> None:
+    def run(works: Sequence[str]) -> Sequence[str]:
+        return [group.submit("inner", frozenset()) if work == "outer" else f"{work} done" for work in works]
+
+    group = GroupCommit[str, str](run, most=BIG, after_failure=SharedFailure)
+
+    (outcome,) = in_threads([partial(group.submit, "outer", frozenset[Hashable]())])
+
+    assert outcome == "inner done"
+    assert not group.is_busy

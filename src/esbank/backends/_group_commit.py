@@ -66,6 +66,7 @@ class GroupCommit(Generic[W, R]):
         self._mutex = threading.Lock()
         self._waiting: deque[_Waiting[W, R]] = deque()
         self._leader: _Waiting[W, R] | None = None
+        self._submitting: set[int] = set()
 
     @property
     def is_busy(self) -> bool:
@@ -74,6 +75,18 @@ class GroupCommit(Generic[W, R]):
 
     def submit(self, work: W, names: frozenset[Hashable], weight: int = 1) -> R:
         """Have a piece of work done, alone or with others; return its outcome."""
+        thread = threading.get_ident()
+        if thread in self._submitting:
+            # In a signal handler: what its thread waits for may wait for its thread.
+            (outcome,) = self._run([work])
+            return outcome
+        try:
+            self._submitting.add(thread)
+            return self._submit(work, names, weight)
+        finally:
+            self._submitting.discard(thread)
+
+    def _submit(self, work: W, names: frozenset[Hashable], weight: int) -> R:
         mine: _Waiting[W, R] = _Waiting(work, names, weight)
         try:
             with self._mutex:

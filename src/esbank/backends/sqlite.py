@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
 import threading
 import time
 import warnings
@@ -14,13 +13,10 @@ from typing import Any, Final, Literal, Self
 from uuid import UUID
 
 from esbank.backends._appends import (
-    ConstraintError,
-    WrittenMetadata,
     check_appends,
     check_claim,
     check_correlation_id,
     check_event_id,
-    check_expectations,
     check_filters,
     check_inline,
     check_name,
@@ -28,14 +24,12 @@ from esbank.backends._appends import (
     check_snapshot,
     check_stream,
     check_timeout,
-    concerned,
     names_in,
-    results,
     tell_inline,
-    write_metadata,
 )
 from esbank.backends._claims import claim
 from esbank.backends._paging import Reader
+from esbank.backends._sqlite_appends import REMEDY, Appender, Request, TellInline
 from esbank.backends._sqlite_connection import Connection, SQLiteAppendTransaction
 from esbank.backends._sqlite_database import Database, fork_lock
 from esbank.backends._sqlite_events import (
@@ -48,13 +42,11 @@ from esbank.backends._sqlite_events import (
     READ_FORWARDS,
     STREAMS,
     THE_STREAM,
-    find_repeat,
     head_of_stream,
     import_events,
-    insert,
 )
 from esbank.backends._sqlite_schema import NO_STORE, has_digests, migrate
-from esbank.errors import ConcurrencyError, StorageError, StreamNotFound
+from esbank.errors import StorageError, StreamNotFound
 from esbank.store import (
     AppendResult,
     ExpectedVersion,
@@ -76,7 +68,6 @@ __all__ = ["SQLiteEventStore"]
 
 # esbank gives positions from 1; what somebody else put before them has to be seen as well.
 _BEFORE_ALL: Final = float("-inf")
-_REMEDY: Final = "keep a copy of the file, and restore a backup"
 # How long another process's append may go unnoticed, in seconds. To look costs some microseconds.
 _GLANCE: Final = 0.03
 
@@ -120,7 +111,6 @@ class SQLiteEventStore:
             raise ValueError(f"busy_timeout is a number of seconds from 0, not {busy_timeout!r}")
         if durability not in {"full", "normal"}:
             raise ValueError(f'durability is "full" or "normal", not {durability!r}')
-        self._clock = clock
         self._inline = check_inline(inline)
         name = self._path
         self._identity, self._has_digests = _prepare_file(
@@ -130,6 +120,13 @@ class SQLiteEventStore:
             self._path,
             connect=lambda: Connection(file, timeout=busy_timeout, name=name),
             prepare_writer=lambda writer: _set_durability(writer, durability),
+        )
+        self._appender = Appender(
+            self._database,
+            self._path,
+            clock=clock,
+            has_digests=self._has_digests,
+            in_groups=durability == "full",
         )
         if self._inline:
             self._open_inline()
@@ -151,13 +148,15 @@ class SQLiteEventStore:
     ) -> tuple[AppendResult, ...]:
         """Store several streams' events at once, all or nothing, if all expectations and `conditions` hold."""
         check_appends(appends, conditions)
-        metadata = write_metadata(appends)  # before the lock is taken
-        with self._database.begin() as connection:
-            return self._append(connection, appends, metadata, conditions)
+        return self._appender.append(appends, conditions, self._told_inline)
 
     def transaction(self) -> AbstractContextManager[StoreTransaction]:
         """Open a transaction for the caller's own tables and for appends; it excludes every other writer."""
-        return self._database.transaction(self._append)
+        return self._database.transaction(
+            lambda connection, appends, metadata: self._appender.append_in(
+                connection, Request(appends, (), metadata), self._told_inline
+            )
+        )
 
     def read(
         self,
@@ -335,44 +334,22 @@ class SQLiteEventStore:
 
     def _reader(self) -> Reader:
         # Through the store, so that one that is half read is not closed by being dropped.
-        return Reader(self._rows, self._path, remedy=_REMEDY)
+        return Reader(self._rows, self._path, remedy=REMEDY)
 
     def _rows(self, sql: str, parameters: Sequence[Any]) -> Rows:
         return self._database.rows(sql, parameters)
 
-    def _append(
-        self,
-        connection: Connection,
-        appends: Sequence[StreamAppend],
-        metadata: Mapping[int, WrittenMetadata],
-        conditions: Sequence[StreamCondition] = (),
-    ) -> tuple[AppendResult, ...]:
-        """Append in the open transaction and commit it; roll it back for a repeat, which was committed before."""
-        parts = concerned(appends, conditions)
-        heads = {part.stream: head_of_stream(connection, part.stream) for part in parts}
-        try:
-            check_expectations(parts, lambda stream: heads[stream].version)
-            stored = insert(
-                connection, appends, heads, metadata, now=self._clock() // 1000, has_digests=self._has_digests
-            )
-        except (ConcurrencyError, ConstraintError):
-            # An id may be taken: by a repeat of what was stored, which succeeds, or by something else, which does not.
-            connection.rollback()
-            first = find_repeat(connection, appends)
-            if first is None:
-                raise
-            return first
-        except (TypeError, OverflowError, struct.error) as error:
-            problem = f"what an event is to be put behind is damaged: {error}; {_REMEDY}"
-            raise StorageError(self._path, problem) from error
+    @property
+    def _told_inline(self) -> TellInline | None:
+        return self._tell_inline if self._inline else None
+
+    def _tell_inline(self, connection: Connection, stored: Sequence[StoredEvent]) -> None:
         tell_inline(self._inline, lambda: SQLiteAppendTransaction(connection, self), stored)
-        self._database.commit(connection)
-        return results(appends, stored)
 
     def _open_inline(self) -> None:
         try:
             with self._database.write() as connection:
-                tell_inline(self._inline, lambda: SQLiteAppendTransaction(connection, self), ())
+                self._tell_inline(connection, ())
         except BaseException:
             self._database.close()
             raise

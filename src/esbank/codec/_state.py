@@ -35,8 +35,7 @@ class StateCodec(Generic[S]):
             self.schema = hashlib.sha256(
                 f"{getattr(cls, 'snapshot_version', 1)} {self._form.signature}".encode()
             ).hexdigest()
-            # A default in place of what is missing is right for an old event, and makes a state that never was.
-            self._read = reader(self._form, defaults=False)
+            self._read = reader(self._form)
 
     def encode(self, state: S) -> str:
         """Write a state as JSON text; raises ``ValueError`` when a value in it does not have its field's type."""
@@ -44,8 +43,11 @@ class StateCodec(Generic[S]):
 
     def decode(self, text: str) -> S:
         """Read what `encode` wrote; raises ``ValueError`` for anything else."""
-        self._storable()
+        form = self._storable()
         state: S = self._read(text)
+        # A default in place of what is missing is right for an old event, and makes a state that never was.
+        if form.to_json(state) != text:
+            raise Misfit("it is not what was written")
         return state
 
     def copy(self, state: S) -> S:

@@ -1,0 +1,162 @@
+"""How events get into the file: an append that waits behind another one shares a commit with all that wait."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+from attrs import evolve, frozen
+
+from esbank.backends._appends import (
+    REPEAT,
+    ConstraintError,
+    WrittenMetadata,
+    check_expectations,
+    concerned,
+    results,
+    write_metadata,
+)
+from esbank.backends._group_commit import GroupCommit
+from esbank.backends._sqlite_connection import Connection
+from esbank.backends._sqlite_database import Database
+from esbank.backends._sqlite_events import find_repeat, head_of_stream, insert
+from esbank.errors import ConcurrencyError, StorageError, UnknownOutcome
+from esbank.store import AppendResult, StoredEvent, StreamAppend, StreamCondition
+
+__all__ = ["REMEDY", "Appender", "Request", "TellInline"]
+
+REMEDY: Final = "keep a copy of the file, and restore a backup"
+_MOST_EVENTS: Final = 1000
+
+Answer: TypeAlias = tuple[AppendResult, ...]
+TellInline: TypeAlias = Callable[[Connection, Sequence[StoredEvent]], None]
+
+
+@frozen
+class Request:
+    """One append, with its metadata written."""
+
+    appends: Sequence[StreamAppend]
+    conditions: Sequence[StreamCondition]
+    metadata: Mapping[int, WrittenMetadata]
+
+    @property
+    def parts(self) -> list[StreamAppend | StreamCondition]:
+        """All that names a stream and expects something of it."""
+        return concerned(self.appends, self.conditions)
+
+
+class Appender:
+    """Appends to a database, and commits.
+
+    With `in_groups`, threads share commits: that pays where a commit waits for a disk. Appends that tell inline
+    handlers what they store go alone.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        name: str,
+        *,
+        clock: Callable[[], int],
+        has_digests: bool,
+        in_groups: bool,
+    ) -> None:
+        self._database = database
+        self._name = name
+        self._clock = clock
+        self._has_digests = has_digests
+        self._in_groups = in_groups
+        self._begin()
+
+    def append(
+        self,
+        appends: Sequence[StreamAppend],
+        conditions: Sequence[StreamCondition],
+        tell_inline: TellInline | None,
+    ) -> Answer:
+        """Append in a transaction of its own, or in one with others."""
+        request = Request(appends, conditions, write_metadata(appends))  # before the lock is taken
+        if tell_inline is not None or not self._in_groups:
+            return self._append_alone(request, tell_inline)
+        self._database.check_not_writing()
+        if self._process != os.getpid():
+            self._begin()  # those who waited are not in a forked child
+        names = frozenset(part.stream for part in request.parts)
+        answer = self._group.submit(request, names, sum(len(append.events) for append in appends))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def append_in(self, connection: Connection, request: Request, tell_inline: TellInline | None) -> Answer:
+        """Append in the open transaction and commit it; roll it back for a repeat, which was committed before."""
+        try:
+            stored = self._insert(connection, request)
+        except (ConcurrencyError, ConstraintError):
+            # An id may be taken: by a repeat of what was stored, which succeeds, or by something else, which does not.
+            connection.rollback()
+            first = find_repeat(connection, request.appends)
+            if first is None:
+                raise
+            return first
+        if tell_inline is not None:
+            tell_inline(connection, stored)
+        self._database.commit(connection)
+        return results(request.appends, stored)
+
+    def _begin(self) -> None:
+        self._group = GroupCommit[Request, Answer | Exception](
+            self._append_group, most=_MOST_EVENTS, after_failure=self._after_failure
+        )
+        self._process = os.getpid()  # only now, because other threads look at it
+
+    def _append_alone(self, request: Request, tell_inline: TellInline | None = None) -> Answer:
+        with self._database.begin() as connection:
+            return self.append_in(connection, request, tell_inline)
+
+    def _append_group(self, requests: Sequence[Request]) -> Sequence[Answer | Exception]:
+        """Make appends that have no stream in common, with one commit; an error is the answer to one of them."""
+        if len(requests) == 1:
+            return [self._append_alone(requests[0])]
+        with self._database.begin() as connection:
+            try:
+                answers = [self._answer(connection, request) for request in requests]
+            except Exception:  # noqa: BLE001 - it comes again, and only to the one that it concerns
+                connection.rollback()
+            else:
+                self._database.commit(connection)
+                return answers
+        return [self._outcome(request) for request in requests]
+
+    def _answer(self, connection: Connection, request: Request) -> Answer | Exception:
+        """Append in the open transaction, unless that is not as expected, which leaves the transaction as it is."""
+        try:
+            return results(request.appends, self._insert(connection, request))
+        except ConcurrencyError as error:
+            return find_repeat(connection, request.appends) or error
+
+    def _outcome(self, request: Request) -> Answer | Exception:
+        try:
+            return self._append_alone(request)
+        except Exception as error:  # noqa: BLE001 - it is for the one who has asked
+            return error
+
+    def _insert(self, connection: Connection, request: Request) -> list[StoredEvent]:
+        heads = {part.stream: head_of_stream(connection, part.stream) for part in request.parts}
+        check_expectations(request.parts, lambda stream: heads[stream].version)
+        now = self._clock() // 1000
+        try:
+            return insert(connection, request.appends, heads, request.metadata, now=now, has_digests=self._has_digests)
+        except (TypeError, OverflowError, struct.error) as error:
+            problem = f"what an event is to be put behind is damaged: {error}; {REMEDY}"
+            raise StorageError(self._name, problem) from error
+
+    def _after_failure(self, error: BaseException) -> BaseException:
+        """Say what a failed commit, or one that could not begin, means to those that shared it."""
+        if isinstance(error, StorageError):
+            shared = evolve(error)
+            shared.__cause__ = error.__cause__
+            return shared
+        return UnknownOutcome(self._name, f"the thread that committed was interrupted; {REPEAT}")
