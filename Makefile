@@ -7,6 +7,9 @@ REQUIRE_PYTHON = $(if $(PYTHON),,$(error no Python 3.11 or newer found; install 
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Tests often wait: for a disk, a server, another process. So there may be more of them at a time than processors.
+TEST_WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 3 / 2 + 1)
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
@@ -19,13 +22,13 @@ demo: $(VENV)/examples.stamp ## Run the bank demo
 	@$(BIN)/python examples/bank_demo.py
 
 test: $(VENV)/dev.stamp ## Run all tests
-	@$(BIN)/pytest --numprocesses=auto
+	@$(BIN)/pytest --numprocesses=$(TEST_WORKERS)
 
 coverage: $(VENV)/dev.stamp ## Run all tests and measure what they cover, which takes half as long again
-	@$(BIN)/pytest --numprocesses=auto --cov
+	@$(BIN)/pytest --numprocesses=$(TEST_WORKERS) --cov
 
 soak: $(VENV)/dev.stamp ## Run the tests that take long, for an hour or so
-	@$(BIN)/pytest --numprocesses=auto -m soak
+	@$(BIN)/pytest --numprocesses=$(TEST_WORKERS) -m soak
 
 torture: $(VENV)/dev.stamp ## Kill processes that use a new SQLite store for ten minutes, and judge it
 	@mkdir -p build && rm -rf build/torture.db*
