@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from typing import Any, Final, Protocol
 from uuid import UUID
 
 from attrs import frozen
 
-from esbank.errors import ConcurrencyError, DuplicateEvent, StorageError
+from esbank.errors import ConcurrencyError, DuplicateEvent, EsbankError, StorageError, UnknownOutcome
 from esbank.store import (
     NO_METADATA,
     AppendResult,
@@ -42,7 +43,6 @@ __all__ = [
     "check_read",
     "check_snapshot",
     "check_stream",
-    "check_timeout",
     "concerned",
     "flatten",
     "name_once",
@@ -50,6 +50,7 @@ __all__ = [
     "number",
     "recognise",
     "results",
+    "shared_failure",
     "tell_inline",
     "write_metadata",
 ]
@@ -131,12 +132,6 @@ def check_snapshot(snapshot: object) -> None:
     check_event_id(snapshot.event_id)
 
 
-def check_timeout(timeout: object) -> None:
-    """Refuse what is no number of seconds with a ``ValueError``: nobody would ever have waited for long enough."""
-    if not isinstance(timeout, (int, float)) or timeout != timeout:  # noqa: PLR0124 - NaN
-        raise ValueError(f"a timeout is a number of seconds, not {timeout!r:.60}")
-
-
 def check_filters(after: int | None, categories: object, types: object) -> None:
     """Refuse a position that makes no sense, and one text where several are meant, which would be taken by letters."""
     check_read(after=0 if after is None else after)
@@ -157,7 +152,7 @@ def check_name(name: object) -> None:
     """Refuse what is no name of a category or a type, or one that no database could hold, with an error."""
     if not isinstance(name, str):
         raise TypeError(f"categories and types are names, as registry.names_of(SomeEvent) gives them, not {name!r}")
-    if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
+    if "\0" in name or _has_lone_surrogate(name):
         raise ValueError(f"a name must not contain a NUL or a lone surrogate: {name!r}")
 
 
@@ -210,8 +205,12 @@ def check_claim(name: object) -> None:
 def _check_text(what: str, text: object) -> None:
     if not isinstance(text, str):
         raise TypeError(f"{what} is a str, not {text!r}")
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if _has_lone_surrogate(text):
         raise ValueError(f"{what} must not contain a lone surrogate: {text!r}")
+
+
+def _has_lone_surrogate(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def concerned(
@@ -317,6 +316,16 @@ def recognise(
     if not _repeated(appends, first):
         raise DuplicateEvent(stream, event.event_id)
     return results(appends, first)
+
+
+def shared_failure(error: BaseException, store: str) -> BaseException:
+    """Say what the failure of a call means to those who have shared it with the one who made it."""
+    if isinstance(error, EsbankError):
+        mine = copy(error)
+        mine.__cause__ = error.__cause__
+        return mine
+    problem = f"{error!r}: the thread that made this append together with its own was interrupted; {REPEAT}"
+    return UnknownOutcome(store, problem)
 
 
 def results(appends: Sequence[StreamAppend], stored: Sequence[StoredEvent]) -> tuple[AppendResult, ...]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
+from functools import partial
 from typing import Final, TypeAlias
 
 from attrs import evolve, frozen
 from psycopg.types.numeric import Int4, Int8
 
-from esbank.backends._appends import MOST, REPEAT, ConstraintError, WrittenMetadata, concerned, flatten
+from esbank.backends._appends import MOST, ConstraintError, WrittenMetadata, concerned, flatten, shared_failure
 from esbank.backends._group_commit import GroupCommit
 from esbank.backends._postgres_arrays import (
     BIGINT,
@@ -38,7 +38,7 @@ from esbank.backends._postgres_connection import (
 )
 from esbank.backends._postgres_database import Database, discard, keep_open
 from esbank.backends._postgres_events import correlation
-from esbank.errors import EsbankError, StorageError, StoreUnavailable, UnknownOutcome
+from esbank.errors import StorageError, StoreUnavailable, UnknownOutcome
 from esbank.store import (
     ANY_VERSION,
     STREAM_EXISTS,
@@ -141,7 +141,7 @@ class Appender:
 
     def _begin(self) -> None:
         self._group = GroupCommit[Request, Stored | Refused | StorageError](
-            self._run, most=_HEAVIEST, after_failure=self._after_failure
+            self._run, most=_HEAVIEST, after_failure=partial(shared_failure, store=self._database.name)
         )
 
     def after_fork(self) -> None:
@@ -239,14 +239,6 @@ class Appender:
                 discard(connection)
             else:
                 self._idle.append(connection)
-
-    def _after_failure(self, error: BaseException) -> BaseException:
-        if isinstance(error, EsbankError):
-            mine = copy(error)
-            mine.__cause__ = error.__cause__
-            return mine
-        problem = f"the thread that made this append together with its own was stopped by {error!r}; {REPEAT}"
-        return UnknownOutcome(self._database.name, problem)
 
 
 class _Calls:

@@ -5,24 +5,26 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Final, TypeAlias
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from esbank.backends._appends import (
-    REPEAT,
     ConstraintError,
     WrittenMetadata,
     check_expectations,
     concerned,
     results,
+    shared_failure,
     write_metadata,
 )
 from esbank.backends._group_commit import GroupCommit
 from esbank.backends._sqlite_connection import Connection
 from esbank.backends._sqlite_database import Database
 from esbank.backends._sqlite_events import find_repeat, head_of_stream, insert
-from esbank.errors import ConcurrencyError, StorageError, UnknownOutcome
+from esbank.errors import ConcurrencyError, StorageError
 from esbank.store import AppendResult, StoredEvent, StreamAppend, StreamCondition
 
 __all__ = ["REMEDY", "Appender", "Request", "TellInline"]
@@ -108,7 +110,7 @@ class Appender:
 
     def _begin(self) -> None:
         self._group = GroupCommit[Request, Answer | Exception](
-            self._append_group, most=_MOST_EVENTS, after_failure=self._after_failure
+            self._append_group, most=_MOST_EVENTS, after_failure=partial(shared_failure, store=self._name)
         )
         self._process = os.getpid()  # only now, because other threads look at it
 
@@ -121,11 +123,10 @@ class Appender:
         if len(requests) == 1:
             return [self._append_alone(requests[0])]
         with self._database.begin() as connection:
-            try:
+            answers: list[Answer | Exception] = []
+            with suppress(Exception):  # it comes again, and only to the one that it concerns
                 answers = [self._answer(connection, request) for request in requests]
-            except Exception:  # noqa: BLE001 - it comes again, and only to the one that it concerns
-                connection.rollback()
-            else:
+            if answers:
                 self._database.commit(connection)
                 return answers
         return [self._outcome(request) for request in requests]
@@ -152,11 +153,3 @@ class Appender:
         except (TypeError, OverflowError, struct.error) as error:
             problem = f"what an event is to be put behind is damaged: {error}; {REMEDY}"
             raise StorageError(self._name, problem) from error
-
-    def _after_failure(self, error: BaseException) -> BaseException:
-        """Say what a failed commit, or one that could not begin, means to those that shared it."""
-        if isinstance(error, StorageError):
-            shared = evolve(error)
-            shared.__cause__ = error.__cause__
-            return shared
-        return UnknownOutcome(self._name, f"the thread that committed was interrupted; {REPEAT}")

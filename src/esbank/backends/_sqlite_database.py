@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Final, TypeAlias
 
 from esbank.backends._appends import REPEAT, WrittenMetadata
+from esbank.backends._changes import Changes
 from esbank.backends._sqlite_connection import Connection, SQLiteStoreTransaction, SQLiteTransaction
 from esbank.errors import StorageError, StoreClosed, UnknownOutcome
 from esbank.store import AppendResult, Rows, SqlValue, StreamAppend, Transaction
@@ -63,9 +64,7 @@ class Database:
         self._no_reader = threading.Condition(self._readers_lock)
         self._watcher: Connection | None = None
         self._watchers = 0
-        self._changes = 0
-        self._changes_lock = threading.RLock()
-        self._changed = threading.Condition(self._changes_lock)
+        self._changes = Changes()
         _open_databases.add(self)
 
     @contextmanager
@@ -107,9 +106,7 @@ class Database:
             connection.rows("COMMIT")
         except StorageError as error:
             raise UnknownOutcome(self._name, f"the commit failed ({error.problem}); {REPEAT}") from error.__cause__
-        with self._changes_lock:
-            self._changes += 1
-            self._changed.notify_all()
+        self._changes.add()
 
     @contextmanager
     def view_transaction(self) -> Generator[Transaction]:
@@ -181,7 +178,7 @@ class Database:
 
     def changes(self) -> tuple[int, int, int]:
         """Return something that differs from what it was before whenever somebody has committed, in any process."""
-        mine = self._changes
+        mine = self._changes.count
         with self._readers_lock:
             self.check_open()
             if self._watcher is None:
@@ -193,8 +190,7 @@ class Database:
 
     def wait_for_change(self, since: tuple[int, int, int], timeout: float) -> None:
         """Wait until this process has committed something since, at most `timeout` seconds."""
-        with self._changes_lock:
-            self._changed.wait_for(lambda: self._closed or self._changes != since[0], timeout)
+        self._changes.wait(since[0], timeout)
 
     def close(self) -> None:
         """Close all connections, once writers have finished."""
@@ -202,8 +198,7 @@ class Database:
         with self._write_lock, self._readers_lock:
             self._closed = True
             self._close_connections()
-        with self._changes_lock:
-            self._changed.notify_all()
+        self._changes.add()  # nobody waits for more
 
     def check_open(self) -> None:
         """Raise ``StoreClosed`` once `close` was called."""
@@ -245,9 +240,7 @@ class Database:
         """Let everybody go on, but for a child that was forked inside a transaction: that is the parent's."""
         self.release()
         if in_child:
-            # Whoever was about to wait for it is not in the child to release it.
-            self._changes_lock = threading.RLock()
-            self._changed = threading.Condition(self._changes_lock)
+            self._changes.renew()
         if in_child and self._writing_thread is not None:
             self._lost_in_fork = True
             # Never closed, because closing it would roll back what the parent is still writing.

@@ -26,7 +26,6 @@ from esbank.backends._appends import (
     check_read,
     check_snapshot,
     check_stream,
-    check_timeout,
     concerned,
     flatten,
     names_in,
@@ -58,6 +57,7 @@ from esbank.store import (
     Transaction,
     digest_chain,
     microseconds,
+    seconds_to_wait,
 )
 
 __all__ = ["MemoryEventStore"]
@@ -224,9 +224,9 @@ class MemoryEventStore:
     def wait(self, *, after: int | None, timeout: float) -> bool:
         """Wait until there is an event after a position, at most `timeout` seconds; tell whether there is one."""
         check_read(after=0 if after is None else after)
-        check_timeout(timeout)
+        seconds = seconds_to_wait(timeout)
         with self._lock:
-            self._appended.wait_for(lambda: self._closed or self._count(after) > 0, min(timeout, threading.TIMEOUT_MAX))
+            self._appended.wait_for(lambda: self._closed or self._count(after) > 0, seconds)
             self._check_open()
             return self._count(after) > 0
 

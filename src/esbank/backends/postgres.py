@@ -30,11 +30,11 @@ from esbank.backends._appends import (
     check_read,
     check_snapshot,
     check_stream,
-    check_timeout,
     names_in,
     tell_inline,
     write_metadata,
 )
+from esbank.backends._changes import Changes
 from esbank.backends._paging import Read, Reader
 from esbank.backends._postgres_appends import Answer, Appender, Refused, Request
 from esbank.backends._postgres_claims import Claims
@@ -69,6 +69,7 @@ from esbank.store import (
     StreamId,
     Subscription,
     Transaction,
+    seconds_to_wait,
 )
 
 __all__ = ["PostgresEventStore", "migrate"]
@@ -167,7 +168,7 @@ class PostgresEventStore:
         except ConstraintError as error:
             answer = error
         if isinstance(answer, tuple):
-            self._tell_waiting()
+            self._changes.add()
             return answer
         try:
             first = self._first_result(self._database.rows, request, answer)
@@ -258,7 +259,7 @@ class PostgresEventStore:
         with self._database.transaction() as connection:
             self._appender.check(connection)
             count = import_events(connection, self._statements, appends, has_digests=self._has_digests)
-        self._tell_waiting()
+        self._changes.add()
         return count
 
     def subscribe(
@@ -276,11 +277,10 @@ class PostgresEventStore:
     def wait(self, *, after: int | None, timeout: float) -> bool:
         """Wait until there is an event after a position, at most `timeout` seconds; tell whether there is one."""
         check_read(after=0 if after is None else after)
-        check_timeout(timeout)
-        deadline = time.monotonic() + min(timeout, threading.TIMEOUT_MAX)
+        deadline = time.monotonic() + seconds_to_wait(timeout)
         longest = _LONGEST_PAUSE if self._listen() is None else _LONGEST_PAUSE_OF_A_LISTENER
         while True:
-            seen = self._changes
+            seen = self._changes.count
             if (self.head() or 0) > (after or 0):
                 self._stirred = time.monotonic()
                 return True
@@ -289,7 +289,7 @@ class PostgresEventStore:
                 return False
             # Over several calls, because a subscription waits in short turns.
             pause = min(max(_SHORTEST_PAUSE, (now - self._stirred) / 4), longest)
-            self._wait_for_change(seen, min(deadline - now, pause))
+            self._changes.wait(seen, min(deadline - now, pause))
 
     def count(self, *, after: int | None = None) -> int:
         """Count the events after a position."""
@@ -364,7 +364,7 @@ class PostgresEventStore:
         self._database.close()
         self._appender.close()
         self._claims.close()
-        self._tell_waiting()
+        self._changes.add()
         if self._listener is not None:
             self._listener.stop()
 
@@ -385,11 +385,9 @@ class PostgresEventStore:
 
     def _begin(self) -> None:
         """Have what belongs to one process."""
-        self._changes = 0
+        self._changes = Changes()
         self._stirred = time.monotonic()  # when somebody who waited has last found something
-        # An interrupt may come between a Condition's `with` and its lock's, but not in a lock's own.
-        self._changes_lock = threading.RLock()
-        self._changed = threading.Condition(self._changes_lock)
+        self._listening = threading.Lock()
         self._listener: Listener | None = None
 
     def after_fork(self) -> None:
@@ -431,7 +429,7 @@ class PostgresEventStore:
             return first
         self._tell_inline(connection, tuple(event for result in answer for event in result.events))
         connection.commit()
-        self._tell_waiting()
+        self._changes.add()
         return answer
 
     def _tell_inline(self, connection: Connection, stored: Sequence[StoredEvent]) -> None:
@@ -449,21 +447,12 @@ class PostgresEventStore:
         check_expectations(request.parts, refused.versions.__getitem__)
         raise AssertionError("an append was refused without a reason")
 
-    def _wait_for_change(self, seen: int, timeout: float) -> None:
-        with self._changes_lock:
-            self._changed.wait_for(lambda: self._changes != seen, timeout)
-
-    def _tell_waiting(self) -> None:
-        with self._changes_lock:
-            self._changes += 1
-            self._changed.notify_all()
-
     def _listen(self) -> Listener | None:
         if self._channel is None:
             return None
-        with self._changes_lock:
+        with self._listening:
             if self._listener is None and not self._database.closed:
-                self._listener = Listener(self._database, self._channel, self._tell_waiting)
+                self._listener = Listener(self._database, self._channel, self._changes.add)
             return self._listener
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +22,6 @@ from esbank.backends._appends import (
     check_read,
     check_snapshot,
     check_stream,
-    check_timeout,
     names_in,
     tell_inline,
 )
@@ -62,6 +60,7 @@ from esbank.store import (
     StreamId,
     Subscription,
     Transaction,
+    seconds_to_wait,
 )
 
 __all__ = ["SQLiteEventStore"]
@@ -230,8 +229,7 @@ class SQLiteEventStore:
     def wait(self, *, after: int | None, timeout: float) -> bool:
         """Wait until there is an event after a position, at most `timeout` seconds; tell whether there is one."""
         check_read(after=0 if after is None else after)
-        check_timeout(timeout)
-        deadline = time.monotonic() + min(timeout, threading.TIMEOUT_MAX)
+        deadline = time.monotonic() + seconds_to_wait(timeout)
         seen: tuple[int, int, int] | None = None
         while True:
             changes = self._database.changes()

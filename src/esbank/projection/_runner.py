@@ -20,7 +20,7 @@ from esbank.projection._rebuild import rebuild_views
 from esbank.projection._running import run_until
 from esbank.projection._status import ProjectorState, ProjectorStatus
 from esbank.projection._views import Checkpoint, Failure, has_checkpoints, prepare
-from esbank.store import NO_METADATA, EventStore, StoredEvent, ViewStore
+from esbank.store import NO_METADATA, EventStore, StoredEvent, ViewStore, seconds_to_wait
 
 __all__ = ["ProjectionRunner"]
 
@@ -111,8 +111,7 @@ class ProjectionRunner:
         """
         if isinstance(names, str):
             raise TypeError(f"give the names of projectors as several, as in ({names!r},)")
-        _check_timeout(timeout)
-        deadline = time.monotonic() + min(timeout, threading.TIMEOUT_MAX)
+        deadline = time.monotonic() + seconds_to_wait(timeout)
         for follower in self._named(names):
             while (self._position(follower) or 0) < (position or 0):
                 failure = follower.view.failure(self._views.query)
@@ -308,11 +307,6 @@ class ProjectionRunner:
 def _check_said(said: object) -> None:
     if not isinstance(said, str):
         raise TypeError(f"who skips an event, and why, is a str, not {said!r:.60}")
-
-
-def _check_timeout(timeout: object) -> None:
-    if not isinstance(timeout, (int, float)) or timeout != timeout:  # noqa: PLR0124 - NaN
-        raise ValueError(f"a timeout is a number of seconds, not {timeout!r:.60}")
 
 
 def _state(checkpoint: Checkpoint | None, misfit: str | None, failure: Failure | None, behind: int) -> ProjectorState:

@@ -31,7 +31,7 @@ from esbank.store._streams import (
     check_expectation,
     is_expected,
 )
-from esbank.store._subscriptions import Subscription
+from esbank.store._subscriptions import Subscription, seconds_to_wait
 from esbank.store._transactions import PendingAppend, StoreTransaction, TransactionalStore
 
 __all__ = [
@@ -68,4 +68,5 @@ __all__ = [
     "is_expected",
     "microseconds",
     "new_event_id",
+    "seconds_to_wait",
 ]

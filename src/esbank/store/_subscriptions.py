@@ -13,10 +13,17 @@ from esbank.store._events import StoredEvent
 if TYPE_CHECKING:
     from esbank.store._protocols import EventStore
 
-__all__ = ["Subscription"]
+__all__ = ["Subscription", "seconds_to_wait"]
 
 _log: Final = logging.getLogger("esbank.store")
 _BREATH: Final = 0.1
+
+
+def seconds_to_wait(timeout: object) -> float:
+    """Return a timeout, cut to the longest for which a thread can wait; refuse what is none with a ``ValueError``."""
+    if not isinstance(timeout, (int, float)) or timeout != timeout:  # noqa: PLR0124 - NaN, for which nobody ever waited
+        raise ValueError(f"a timeout is a number of seconds, not {timeout!r:.60}")
+    return min(timeout, threading.TIMEOUT_MAX)
 
 
 class Subscription:
