@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Generic, TypeVar, overload
 
+import msgspec
 from attrs import frozen
 
-from esbank._light import light
 from esbank.errors import DefinitionError
 from esbank.store._streams import check_text
 
@@ -82,8 +82,7 @@ def check_schema_version(where: str, version: object) -> None:
         raise DefinitionError(f"{where}: a schema version is an int from 1, not {version!r}")
 
 
-@light
-class EventEnvelope(Generic[E_co]):
+class EventEnvelope(msgspec.Struct, Generic[E_co], frozen=True):
     """A stored event with its data decoded: the fact itself as `event`, and around it all that the store knows."""
 
     event: E_co

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from attrs import evolve
 from broken_stores import A_MOMENT, Appends, Conditions, Events, Misreading, Results, caught_by
+from msgspec.structs import replace
 
 from esbank.backends.memory import MemoryEventStore
 from esbank.errors import ConcurrencyError, DuplicateEvent
@@ -209,7 +210,7 @@ class LeavesAHole(Misreading):
     """Versions have a hole."""
 
     def misread(self, event: StoredEvent) -> StoredEvent:
-        return evolve(event, version=event.version + (event.version > 1))
+        return replace(event, version=event.version + (event.version > 1))
 
 
 @caught_by("test_events_are_stored_in_the_order_given")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from attrs import evolve
 from broken_stores import A_MOMENT, Appends, Conditions, Events, Results, caught_by
+from msgspec.structs import replace
 
 from esbank.backends.memory import MemoryEventStore
 from esbank.backends.sqlite import SQLiteEventStore
@@ -376,7 +377,7 @@ class RenumbersWhatItImports(MemoryEventStore):
         position = self.head() or 0
         renumbered: list[list[StoredEvent]] = []
         for append in appends:
-            renumbered.append([evolve(event, position=position + place) for place, event in enumerate(append, 1)])
+            renumbered.append([replace(event, position=position + place) for place, event in enumerate(append, 1)])
             position += len(append)
         return super().import_events(renumbered)
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from attrs import evolve
 from broken_stores import Altering, Appends, Conditions, Misreading, Renaming, Results, caught_by
+from msgspec.structs import replace
 
 from esbank.backends.memory import MemoryEventStore
 from esbank.store import Metadata, NewEvent, StoredEvent, StreamId
@@ -43,7 +44,7 @@ class CutsData(Misreading):
     """Data are cut at 64 kilobytes."""
 
     def misread(self, event: StoredEvent) -> StoredEvent:
-        return evolve(event, data=event.data[: 1 << 16])
+        return replace(event, data=event.data[: 1 << 16])
 
 
 @caught_by("test_any_name_of_a_type_is_kept")
@@ -67,7 +68,7 @@ class MakesIdsOfItsOwn(Misreading):
     """An event is given another id."""
 
     def misread(self, event: StoredEvent) -> StoredEvent:
-        return evolve(event, event_id=UUID(int=event.position))
+        return replace(event, _event_id=UUID(int=event.position))
 
 
 @caught_by("test_any_uuid_is_an_event_id")
@@ -121,7 +122,7 @@ class GoesBackInTime(Misreading):
     """`recorded_at` decreases with the position."""
 
     def misread(self, event: StoredEvent) -> StoredEvent:
-        return evolve(event, recorded_at=event.recorded_at - timedelta(seconds=event.position))
+        return replace(event, _recorded_at=event.recorded_at - timedelta(seconds=event.position))
 
 
 @caught_by("test_events_are_recorded_in_utc_and_time_never_goes_back")
@@ -129,7 +130,7 @@ class TellsLocalTime(Misreading):
     """`recorded_at` is in local time."""
 
     def misread(self, event: StoredEvent) -> StoredEvent:
-        return evolve(event, recorded_at=event.recorded_at.astimezone(timezone(timedelta(hours=2))))
+        return replace(event, _recorded_at=event.recorded_at.astimezone(timezone(timedelta(hours=2))))
 
 
 @caught_by("test_nothing_stored_changes_with_what_was_given")
@@ -145,7 +146,7 @@ class KeepsWhatItIsGiven(Misreading):
         return super().append_many(appends, conditions=conditions)
 
     def misread(self, event: StoredEvent) -> StoredEvent:
-        return evolve(event, metadata=self.given[event.event_id])
+        return replace(event, _metadata=self.given[event.event_id])
 
 
 @caught_by("test_nothing_stored_changes_with_what_was_read")
@@ -155,7 +156,7 @@ class SharesWhatItGives(MemoryEventStore):
     def append_many(self, appends: Appends, *, conditions: Conditions = ()) -> Results:
         results = super().append_many(appends, conditions=conditions)
         for stream in self._streams.values():
-            stream.events[:] = [evolve(event, metadata=event.metadata) for event in stream.events]
+            stream.events[:] = [replace(event, _metadata=event.metadata) for event in stream.events]
         return results
 
 

