@@ -1,13 +1,21 @@
 """The values that go into a store and come out of it: names, expectations, events, metadata."""
 
 import os
+import pickle
+import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from datetime import UTC, date, datetime, timedelta, timezone
+from itertools import chain
+from typing import Any
 from uuid import RFC_4122, UUID
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from esbank import Metadata
 from esbank.store import (
@@ -19,6 +27,7 @@ from esbank.store import (
     NewEvent,
     StoredEvent,
     StreamId,
+    event_digest,
     is_expected,
     new_event_id,
 )
@@ -325,6 +334,28 @@ class TestNewEventId:
     def test_ten_thousand_differ(self) -> None:
         assert len({new_event_id() for _ in range(10_000)}) == 10_000
 
+    def test_threads_make_different_ones(self) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            made = [*chain.from_iterable(pool.map(lambda _: [new_event_id() for _ in range(2_000)], range(8)))]
+
+        assert len(set(made)) == len(made)
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+    def test_a_forked_child_makes_others_than_its_parent(self) -> None:
+        program = """if True:
+            import os
+            from esbank.store import new_event_id
+            new_event_id()
+            if child := os.fork():
+                os.waitpid(child, 0)
+            for _ in range(1000):
+                print(new_event_id().int & ((1 << 62) - 1), flush=True)
+        """
+
+        printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+        assert len(set(printed.split())) == 2_000
+
 
 STREAM = StreamId("Account", "1")
 EVENT_ID = UUID(bytes=bytes(range(16)))
@@ -360,6 +391,26 @@ class TestStoredEvent:
     def test_events_differ_by_whatever_is_stored(self, other: StoredEvent) -> None:
         assert other != EAGER
 
+    def test_it_cannot_be_changed(self) -> None:
+        with pytest.raises(AttributeError):
+            EAGER.data = "[]"  # type: ignore[misc]
+
+    def test_it_shows_all_but_its_digest(self) -> None:
+        assert repr(LAZY) == repr(EAGER)
+        assert repr(EAGER) == (
+            f"StoredEvent(stream={STREAM!r}, version=1, position=5, event_id={EVENT_ID!r}, type='Paid', "
+            f"schema_version=2, data='{{}}', metadata={EAGER.metadata!r}, recorded_at={RECORDED_AT!r})"
+        )
+
+    @pytest.mark.parametrize(
+        "damaged", [{"_event_id": b"short"}, {"_metadata": '{"unheard":1}'}, {"_recorded_at": "today"}], ids=str
+    )
+    def test_a_damaged_one_can_be_shown(self, damaged: dict[str, Any]) -> None:
+        assert str(next(iter(damaged.values()))) in repr(replace(LAZY, **damaged))
+
+    def test_it_can_be_pickled_and_copied(self) -> None:
+        assert pickle.loads(pickle.dumps(LAZY)) == deepcopy(LAZY) == EAGER  # noqa: S301 - it is our own
+
     def test_a_time_before_1970_is_a_time_too(self) -> None:
         event = StoredEvent(STREAM, 1, 5, EVENT_ID, "Paid", 2, "{}", NO_METADATA, -1)
 
@@ -377,3 +428,12 @@ class TestStoredEvent:
 
     def test_it_occurred_when_it_was_recorded_if_nobody_says_otherwise(self) -> None:
         assert StoredEvent(STREAM, 1, 5, EVENT_ID, "Paid", 2, "{}", "{}", MICROSECONDS).occurred_at == RECORDED_AT
+
+
+def test_a_digest_does_not_depend_on_what_was_digested_before() -> None:
+    def digest(schema_version: Any) -> bytes:  # noqa: ANN401 - also what is none
+        return event_digest(StoredEvent(STREAM, 1, 1, UUID(int=1), "Once", schema_version, "{}", "{}", 0), None)
+
+    digest(1)
+    with pytest.raises(Exception, match="integer"):
+        digest(1.0)

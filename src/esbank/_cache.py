@@ -6,7 +6,7 @@ import os
 import threading
 from collections import OrderedDict
 from typing import Any, Final, Generic, TypeVar
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakSet
 
 from esbank.store import StreamId
 
@@ -14,18 +14,7 @@ __all__ = ["Cache"]
 
 T = TypeVar("T")
 
-
-class _Turn:
-    """A lock that can be referred to weakly."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._lock.release()
+_LEAST_TURNS: Final = 1000
 
 
 class Cache(Generic[T]):
@@ -42,15 +31,20 @@ class Cache(Generic[T]):
     def clear(self) -> None:
         """Forget everything, and who is at work."""
         self._values: OrderedDict[StreamId, T] = OrderedDict()
-        self._turns: WeakValueDictionary[StreamId, _Turn] = WeakValueDictionary()
-        self._lock = threading.Lock()
+        self._turns: dict[StreamId, threading.RLock] = {}
+        self._lock = threading.RLock()  # a signal handler may come here while its thread is inside
 
-    def turn(self, stream: StreamId) -> _Turn:
-        """Return the lock that lets one thread at a time work on a stream, so that the others find its value."""
+    def turn(self, stream: StreamId) -> threading.RLock:
+        """Return the lock that lets one thread at a time work on a stream, so that the others find its value.
+
+        Of the streams that were not used lately the locks are forgotten, even if one is held: then two threads may work
+        on a stream at once, and one of them loses the race for its next version.
+        """
         with self._lock:
-            turn = self._turns.get(stream)
-            if turn is None:
-                turn = self._turns[stream] = _Turn()
+            turn = self._turns.pop(stream, None) or threading.RLock()
+            if len(self._turns) >= max(self._size, _LEAST_TURNS):
+                del self._turns[next(iter(self._turns))]
+            self._turns[stream] = turn  # last, so that the one unused for longest is first
             return turn
 
     def take(self, stream: StreamId) -> T | None:

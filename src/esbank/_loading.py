@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
 from attrs import define
@@ -13,13 +14,15 @@ from esbank.aggregate import Aggregate
 from esbank.codec import EventCodec, Misfit, StateCodec
 from esbank.errors import DefinitionError, EsbankError
 from esbank.snapshots import NoSnapshots, SnapshotPolicy
-from esbank.store import EventStore, Snapshot, SnapshotStore, StoredEvent, StreamId
+from esbank.store import DataReader, EventData, EventStore, Snapshot, SnapshotStore, StoredEvent, StreamId
+from esbank.store._events import data_of
 
 __all__ = ["Loader", "Replayed"]
 
 A = TypeVar("A", bound=Aggregate[Any, Any])
 
 _log: Final = logging.getLogger("esbank.snapshots")
+_PAGE: Final = 1000
 
 
 @define
@@ -51,6 +54,7 @@ class Loader(Generic[A]):
         self._codec = codec
         self._states: StateCodec[A] = StateCodec(aggregate, codec.registry.forms)
         self._policy = policy
+        self._reader = store if isinstance(store, DataReader) else None
         self._snapshots = None if isinstance(policy, NoSnapshots) else self._snapshot_store()
 
     def copy(self, state: A) -> A:
@@ -69,20 +73,20 @@ class Loader(Generic[A]):
         else:
             has_bad_snapshot = False
         replayed = Replayed(self._aggregate(), 0, is_fresh=up_to is None, has_bad_snapshot=has_bad_snapshot)
-        self._fold(replayed, self._store.read(stream, up_to=up_to))
+        self._fold(stream, replayed, self._read(stream, up_to=up_to))
         return replayed
 
     def load_occurred(self, stream: StreamId, until: datetime, *, up_to: int | None = None) -> Replayed[A]:
         """Fold the events that occurred by a moment, in version order; the version is that of the last of them."""
         replayed = Replayed(self._aggregate(), 0, is_fresh=False)
         events = self._store.read(stream, up_to=up_to)
-        self._fold(replayed, (event for event in events if event.occurred_at <= until))
+        self._fold(stream, replayed, _pages(event for event in events if event.occurred_at <= until))
         return replayed
 
     def catch_up(self, stream: StreamId, replayed: Replayed[A]) -> bool:
         """Fold what has come since; tell whether anything has."""
         before = replayed.version
-        self._fold(replayed, self._store.read(stream, after=before))
+        self._fold(stream, replayed, self._read(stream, after=before))
         replayed.is_fresh = True
         return replayed.version != before
 
@@ -121,19 +125,26 @@ class Loader(Generic[A]):
                 f"{misfit.path}: {misfit.reason}"
             ) from misfit
 
-    def _fold(self, replayed: Replayed[A], events: Iterable[StoredEvent]) -> None:
-        decode, apply = self._codec.decode, replayed.state.apply
-        at: StoredEvent | None = None
-        try:
-            for at in events:
-                apply(decode(at))
-                replayed.version = at.version
-        except EsbankError:
-            raise  # it names the event
-        except Exception as error:
-            if at is not None:
-                error.add_note(f"This came of applying {at.stream} version {at.version} ({at.type}).")
-            raise
+    def _read(self, stream: StreamId, *, after: int = 0, up_to: int | None = None) -> Iterable[Sequence[EventData]]:
+        if self._reader is None:
+            return _pages(self._store.read(stream, after=after, up_to=up_to))
+        return self._reader.read_data(stream, after=after, up_to=up_to)
+
+    def _fold(self, stream: StreamId, replayed: Replayed[A], pages: Iterable[Sequence[EventData]]) -> None:
+        apply = replayed.state.apply
+        for page in pages:
+            applied = 0
+            try:
+                for event in self._codec.decode_page(stream, page):
+                    apply(event)
+                    applied += 1
+            except EsbankError:
+                raise  # it names the event
+            except Exception as error:
+                version, name, *_ = page[applied]
+                error.add_note(f"This came of applying {stream} version {version} ({name}).")
+                raise
+            replayed.version = page[-1][0]
 
     def _snapshot_store(self) -> SnapshotStore:
         if not isinstance(self._store, SnapshotStore):
@@ -173,7 +184,7 @@ class Loader(Generic[A]):
         except ValueError as error:
             raise _BadSnapshotError("is damaged") from error
         replayed = Replayed(state, snapshot.version, snapshot.version, is_fresh=up_to is None)
-        self._fold(replayed, events)
+        self._fold(snapshot.stream, replayed, _pages(events))
         return replayed
 
     def _save(self, snapshots: SnapshotStore, replayed: Replayed[A], last: StoredEvent) -> None:
@@ -183,6 +194,12 @@ class Loader(Generic[A]):
         )
         replayed.snapshot_version = replayed.version
         replayed.has_bad_snapshot = False
+
+
+def _pages(events: Iterable[StoredEvent]) -> Iterator[Sequence[EventData]]:
+    rest = iter(events)
+    while page := [data_of(event) for event in islice(rest, _PAGE)]:
+        yield page
 
 
 class _BadSnapshotError(Exception):

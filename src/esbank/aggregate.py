@@ -120,7 +120,7 @@ class Aggregate(Generic[C, E]):
         if handler is None:
             raise UnhandledCommand(type(self), type(command))
         decided: Iterable[E] = handler(self, command)
-        if not isinstance(decided, Iterable):
+        if not hasattr(decided, "__iter__"):
             raise DefinitionError(
                 f"{type(self).__name__}.{handler.__name__} returned {decided!r:.60} for {type(command).__name__}: "
                 "yield the events, or return a list of them, empty if there are none"

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Generic, TypeVar, overload
+from datetime import datetime
+from typing import Final, Generic, TypeVar, overload
+from uuid import UUID
 
 import msgspec
 from attrs import frozen
 
 from esbank.errors import DefinitionError
+from esbank.store import Metadata, StoredEvent, StreamId
 from esbank.store._streams import check_text
-
-if TYPE_CHECKING:
-    from datetime import datetime
-    from uuid import UUID
-
-    from esbank.store import Metadata, StoredEvent, StreamId
 
 __all__ = ["EventEnvelope", "EventType", "check_event_name", "check_schema_version", "event", "event_type"]
 

@@ -11,6 +11,7 @@ from itertools import chain, takewhile
 from typing import Any, Final, Generic, TypeVar, cast
 from uuid import UUID, uuid5
 
+import msgspec
 from attrs import evolve, frozen
 
 from esbank._cache import Cache
@@ -54,16 +55,14 @@ _NO_SNAPSHOTS: Final = NoSnapshots()
 _LONGEST_PAUSE: Final = 0.1
 
 
-@frozen
-class Loaded(Generic[A_co]):
+class Loaded(msgspec.Struct, Generic[A_co], frozen=True):
     """An aggregate's state, and the version of its stream at which it is that."""
 
     state: A_co
     version: int
 
 
-@frozen
-class Executed(Generic[A_co, E_co]):
+class Executed(msgspec.Struct, Generic[A_co, E_co], frozen=True):
     """What commands have done: the state after them, its version, and the events in their envelopes."""
 
     state: A_co
@@ -135,9 +134,6 @@ class Repository(Generic[A_co]):
                 raise TypeError(
                     f"a command is an object of its class, and several come one by one, not {command!r:.60}"
                 )
-        if command_id is not None and (type(command_id) is not str or not command_id):
-            raise ValueError(f"a command_id is a str that is not empty, not {command_id!r}")
-        check_json(command_id, "command_id")
         if expected_version is not None:
             check_expectation(expected_version)
         if metadata is not None and not isinstance(metadata, Metadata):
@@ -146,11 +142,15 @@ class Repository(Generic[A_co]):
         metadata = in_context(metadata or NO_METADATA)
         stamp = None
         if command_id is not None:
+            if type(command_id) is not str or not command_id:
+                raise ValueError(f"a command_id is a str that is not empty, not {command_id!r}")
+            check_json(command_id, "command_id")
             stamp = _Stamp(command_id, self._codec.fingerprint(commands))
             metadata = evolve(metadata, command_id=command_id, command_fingerprint=stamp.fingerprint)
         order = _Order(commands, metadata, stamp, expected_version)
         with self._cache.turn(stream):
-            return cast("Executed[A_co, E]", self._execute(stream, order))
+            executed: Executed[A_co, E] = self._execute(stream, order)
+        return executed
 
     def load(
         self,
@@ -313,9 +313,10 @@ class Repository(Generic[A_co]):
 
     def _decide_on(self, state: Aggregate[Any, Any], order: _Order) -> list[tuple[object, NewEvent]]:
         decided: list[tuple[object, NewEvent]] = []
+        by_class = self._codec.registry.by_class
         events: Iterator[object] = decide(state, order.commands, copy=self._codec.copy)
         for event in events:
-            if self._codec.registry.by_class(type(event)) is None and type(event) not in state.event_classes():
+            if by_class(type(event)) is None and type(event) not in state.event_classes():
                 raise UnappliedEvent(type(state), type(event))
             event_id = None if order.stamp is None else order.stamp.event_id(len(decided))
             decided.append((event, self._codec.encode(event, event_id=event_id, metadata=order.metadata)))
@@ -355,8 +356,7 @@ class _Stamp:
 _COMMANDS: Final = UUID("6d1b0c6e-4f5f-5b0a-9d53-0f6f3a1c7a58")
 
 
-@frozen
-class _Order:
+class _Order(msgspec.Struct, frozen=True):
     """What a caller wants done."""
 
     commands: tuple[Any, ...]

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any, cast
 from uuid import UUID
 
-from attrs import evolve
 from broken_stores import A_MOMENT, Appends, Conditions, Events, Misreading, Results, caught_by
 from msgspec.structs import replace
 
@@ -143,7 +142,7 @@ class TakesAStreamTwice(MemoryEventStore):
         merged: dict[StreamId, StreamAppend] = {}
         for append in appends:
             known = merged.get(append.stream)
-            merged[append.stream] = evolve(append, events=[*known.events, *append.events]) if known else append
+            merged[append.stream] = replace(append, events=[*known.events, *append.events]) if known else append
         others = {condition.stream: condition for condition in conditions if condition.stream not in merged}
         return super().append_many(list(merged.values()), conditions=list(others.values()))
 
@@ -234,7 +233,7 @@ class TellsNoEvents(MemoryEventStore):
     """The result of an append does not hold its events."""
 
     def append_many(self, appends: Appends, *, conditions: Conditions = ()) -> Results:
-        return tuple(evolve(result, events=()) for result in super().append_many(appends, conditions=conditions))
+        return tuple(replace(result, events=()) for result in super().append_many(appends, conditions=conditions))
 
 
 # Conditions

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-from attrs import evolve
 from broken_stores import A_MOMENT, Appends, Conditions, Results, caught_by, check
+from msgspec.structs import replace
 
 from esbank.backends._claims import claim_in_process
 from esbank.backends.sqlite import SQLiteEventStore
@@ -37,7 +37,7 @@ class LocksItsOwnThreads(SQLiteEventStore):
         with self.lock:
             check(self, appends)
             time.sleep(A_MOMENT)
-            hurried = [evolve(append, expected_version=ANY_VERSION) for append in appends]
+            hurried = [replace(append, expected_version=ANY_VERSION) for append in appends]
             return super().append_many(hurried, conditions=conditions)
 
 
@@ -67,7 +67,7 @@ class CommitsEachEvent(SQLiteEventStore):
         results: list[AppendResult] = []
         for append in appends:
             for event in append.events:
-                results += super().append_many([evolve(append, events=[event])], conditions=conditions)
+                results += super().append_many([replace(append, events=[event])], conditions=conditions)
                 time.sleep(A_MOMENT)
         return (results[-1],)
 

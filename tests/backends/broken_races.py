@@ -4,8 +4,8 @@ import threading
 import time
 from contextlib import ExitStack
 
-from attrs import evolve
 from broken_stores import A_MOMENT, Appends, Conditions, Events, Results, caught_by, check
+from msgspec.structs import replace
 
 from esbank.backends.memory import MemoryEventStore
 from esbank.errors import DuplicateEvent
@@ -19,7 +19,7 @@ class ChecksBeforeItLocks(MemoryEventStore):
     def append_many(self, appends: Appends, *, conditions: Conditions = ()) -> Results:
         check(self, appends)
         time.sleep(A_MOMENT)
-        hurried = [evolve(append, expected_version=ANY_VERSION) for append in appends]
+        hurried = [replace(append, expected_version=ANY_VERSION) for append in appends]
         return super().append_many(hurried, conditions=conditions)
 
 

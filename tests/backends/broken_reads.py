@@ -1,7 +1,7 @@
 """Stores whose reads are broken: bounds, order, filters, and the edges of pages."""
 # ruff: noqa: ANN401  # what is passed on as it came
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -9,7 +9,8 @@ from uuid import UUID
 from broken_stores import caught_by
 
 from esbank.backends.memory import MemoryEventStore
-from esbank.store import StoredEvent, StreamId
+from esbank.backends.sqlite import SQLiteEventStore
+from esbank.store import EventData, StoredEvent, StreamId
 
 PAGE = 1000
 
@@ -23,6 +24,24 @@ def skip_the_edges(events: Iterable[Any]) -> Iterator[Any]:
 
 
 # One stream
+
+
+@caught_by("test_what_a_replay_reads_is_what_a_stream_says")
+class ReplaysTooMuch(SQLiteEventStore):
+    """What a replay reads has no end."""
+
+    def read_data(self, stream: StreamId, *, after: int = 0, up_to: int | None = None) -> Iterator[Sequence[EventData]]:
+        del up_to
+        return super().read_data(stream, after=after)
+
+
+@caught_by("test_what_a_replay_reads_is_what_a_stream_says")
+class ReplaysWithGaps(SQLiteEventStore):
+    """What a replay reads lacks the first event of every page but the first."""
+
+    def read_data(self, stream: StreamId, *, after: int = 0, up_to: int | None = None) -> Iterator[Sequence[EventData]]:
+        for number, page in enumerate(super().read_data(stream, after=after, up_to=up_to)):
+            yield page if number == 0 else page[1:]
 
 
 @caught_by(BOUNDS)

@@ -11,7 +11,7 @@ from typing import Any, Final, Self, TypeVar
 from uuid import UUID
 
 import pytest
-from attrs import evolve
+from msgspec.structs import replace
 
 from esbank.backends.memory import MemoryEventStore
 from esbank.backends.sqlite import SQLiteEventStore
@@ -141,7 +141,7 @@ class Altering(MemoryEventStore):
         raise NotImplementedError
 
     def append_many(self, appends: Appends, *, conditions: Conditions = ()) -> Results:
-        altered = [evolve(append, events=[self.alter(event) for event in append.events]) for append in appends]
+        altered = [replace(append, events=[self.alter(event) for event in append.events]) for append in appends]
         return super().append_many(altered, conditions=conditions)
 
 
@@ -165,9 +165,9 @@ class Renaming(MemoryEventStore):
         raise NotImplementedError
 
     def append_many(self, appends: Appends, *, conditions: Conditions = ()) -> Results:
-        renamed = [evolve(append, stream=self.rename(append.stream)) for append in appends]
+        renamed = [replace(append, stream=self.rename(append.stream)) for append in appends]
         results = super().append_many(renamed, conditions=conditions)
-        return tuple(evolve(result, stream=append.stream) for result, append in zip(results, appends, strict=True))
+        return tuple(replace(result, stream=append.stream) for result, append in zip(results, appends, strict=True))
 
     def read(self, stream: StreamId, **bounds: Any) -> Iterator[StoredEvent]:
         return super().read(self.rename(stream), **bounds)

@@ -156,7 +156,7 @@ FAULTS = {
     "a write fails": "pwrite64:error=EIO:when=40+89",
     "a sync fails": "fsync,fdatasync:error=EIO:when=9+4",
     "a read fails": "pread64:error=EIO:when=12+307",
-    "a file cannot be cut": "ftruncate:error=EIO:when=2+5",
+    "a file cannot be cut": "ftruncate:error=EIO:when=2+4",
     "a file cannot be removed": "unlink:error=EIO:when=1+3",
     "too many files are open": "openat:error=EMFILE:when=6+7",
 }

@@ -16,6 +16,7 @@ from esbank.store import (
     AppendTransaction,
     DigestNext,
     InlineHandler,
+    Metadata,
     NewEvent,
     Snapshot,
     StoredEvent,
@@ -91,17 +92,19 @@ def name_once(stream: StreamId, named: set[StreamId]) -> None:
 
 
 def _check_events(append: StreamAppend) -> None:
-    if not isinstance(append.events, Sequence):  # what can be gone through only once would be checked, and not stored
-        raise TypeError(f"events come in a list or a tuple, not as {append.events!r:.60}")
-    if not append.events:
+    events = append.events
+    if not isinstance(events, Sequence):  # what can be gone through only once would be checked, and not stored
+        raise TypeError(f"events come in a list or a tuple, not as {events!r:.60}")
+    if not events:
         raise ValueError(f"there are no events to append to {append.stream}")
-    ids: set[UUID] = set()
-    for event in append.events:
+    ids: set[int] = set()
+    for event in events:
         if not isinstance(event, NewEvent):
             raise TypeError(f"a store takes NewEvent, not {event!r}; an EventCodec makes one of an event")
-        if event.event_id in ids:
+        number = event.event_id.int
+        if number in ids:
             raise DuplicateEvent(append.stream, event.event_id)
-        ids.add(event.event_id)
+        ids.add(number)
 
 
 def check_expectations(parts: Iterable[StreamAppend | StreamCondition], version_of: Callable[[StreamId], int]) -> None:
@@ -238,15 +241,18 @@ class WrittenMetadata:
 
 def write_metadata(appends: Iterable[StreamAppend]) -> dict[int, WrittenMetadata]:
     """Write the metadata of all events, by the ``id()`` of each: most events of an append share theirs."""
-    metadata = {id(event.metadata): event.metadata for _, event in flatten(appends)}
-    return {
-        key: _NOTHING_WRITTEN
-        if one is NO_METADATA
-        else WrittenMetadata(
-            one.to_json(), one.correlation_id, None if one.occurred_at is None else microseconds(one.occurred_at)
-        )
-        for key, one in metadata.items()
-    }
+    written: dict[int, WrittenMetadata] = {}
+    for append in appends:
+        for event in append.events:
+            metadata = event.metadata
+            if id(metadata) not in written:
+                written[id(metadata)] = _NOTHING_WRITTEN if metadata is NO_METADATA else _write(metadata)
+    return written
+
+
+def _write(metadata: Metadata) -> WrittenMetadata:
+    occurred_at = None if metadata.occurred_at is None else microseconds(metadata.occurred_at)
+    return WrittenMetadata(metadata.to_json(), metadata.correlation_id, occurred_at)
 
 
 _NOTHING_WRITTEN: Final = WrittenMetadata(NO_METADATA.to_json(), None, None)

@@ -90,9 +90,11 @@ class GroupCommit(Generic[W, R]):
         mine: _Waiting[W, R] = _Waiting(work, names, weight)
         try:
             with self._mutex:
-                self._waiting.append(mine)
-                if self._leader is None:
+                if self._leader is None:  # nobody waits either, and it goes alone
+                    mine.group = [mine]
                     self._leader = mine
+                else:
+                    self._waiting.append(mine)
             if self._leader is not mine:
                 mine.turn.acquire()
             if not mine.is_done:
@@ -111,8 +113,9 @@ class GroupCommit(Generic[W, R]):
         return mine.outcome
 
     def _lead(self, mine: _Waiting[W, R]) -> None:
-        with self._mutex:
-            self._take(mine)
+        if not mine.group:
+            with self._mutex:
+                self._take(mine)
         outcomes = self._run([one.work for one in mine.group])
         for one, outcome in zip(mine.group, outcomes, strict=True):
             one.outcome = outcome

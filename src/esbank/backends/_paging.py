@@ -17,6 +17,7 @@ Read: TypeAlias = Callable[[str, Sequence[Any]], Rows]
 """Executes a statement that reads. ``Any``, because only the statement knows the types of its parameters."""
 
 _PAGE: Final = 1000
+_MOST_STREAMS: Final = 10_000
 
 
 class Reader:
@@ -33,7 +34,22 @@ class Reader:
     def stream(
         self, sql: str, stream: StreamId, *, after: int, up_to: int | None, limit: int | None, backwards: bool
     ) -> Iterator[StoredEvent]:
-        """Read the events of a stream in the order of the statement.
+        """Read the events of a stream in the order of the statement."""
+        for rows in self.pages(sql, stream, after=after, up_to=up_to, limit=limit, backwards=backwards):
+            for row in rows:
+                yield StoredEvent(stream, *row)
+
+    def pages(
+        self,
+        sql: str,
+        stream: StreamId,
+        *,
+        after: int,
+        up_to: int | None,
+        limit: int | None = None,
+        backwards: bool = False,
+    ) -> Iterator[Rows]:
+        """Read a stream in the order of the statement, page by page; none is empty.
 
         It takes a category, a key, a version after which and one up to which, and how many, and begins with versions.
         Raises ``StorageError`` when one between them is missing, as it is when the database is damaged.
@@ -44,9 +60,10 @@ class Reader:
         while left > 0:
             size = min(left, _PAGE)
             rows = self._read(sql, (stream.category, stream.key, after, last, size))
+            if not rows:
+                return
             self._check_versions(stream, rows, begin, -1 if backwards else 1)
-            for row in rows:
-                yield StoredEvent(stream, *row)
+            yield rows
             if len(rows) < size:
                 return
             left -= size
@@ -61,8 +78,7 @@ class Reader:
 
         The statement takes a position, filters, and how many, and begins with category, key, version and position.
         """
-        for rows in self._pages(sql, filters, after, _or_most(limit)):
-            yield from self.stored_events(rows)
+        yield from self.stored_events(self._pages(sql, filters, after, _or_most(limit)))
 
     def appends(self, sql: str, next_append: str, *, after: float) -> Iterator[tuple[StoredEvent, ...]]:
         """Read the log append by append, from that of the first event after a position.
@@ -76,7 +92,7 @@ class Reader:
             after = min(after, first - 1)
         rows = chain.from_iterable(self._pages(sql, (), after, MOST))
         for _, append in groupby(rows, key=itemgetter(-1)):
-            yield tuple(self.stored_events(row[:-1] for row in append))
+            yield tuple(self.stored_events([[row[:-1] for row in append]]))
 
     def streams(self, sql: str, category: str) -> Iterator[StreamId]:
         """List the streams of a category; the statement takes it, a key after which, and how many."""
@@ -89,19 +105,20 @@ class Reader:
                 return
             after = rows[-1][0]
 
-    def stored_events(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[StoredEvent]:
+    def stored_events(self, pages: Iterable[Rows]) -> Iterator[StoredEvent]:
         """Make events of rows that begin with the category and the key of a stream."""
         streams: dict[tuple[str, str], StreamId] = {}
-        for category, key, *columns in rows:
-            stream = streams.get((category, key))
-            if stream is None:
-                stream = streams[category, key] = self._stream(category, key)
-            yield StoredEvent(stream, *columns)
+        for rows in pages:
+            if len(streams) > _MOST_STREAMS:
+                streams.clear()
+            for category, key, *columns in rows:
+                stream = streams.get((category, key))
+                if stream is None:
+                    stream = streams[category, key] = self._stream(category, key)
+                yield StoredEvent(stream, *columns)
 
     def _check_versions(self, stream: StreamId, rows: Rows, begin: int | None, step: int) -> None:
         """Refuse a page that does not have every version from its first one to its last."""
-        if not rows:
-            return
         first, last = rows[0][0], rows[-1][0]
         begin = first if begin is None else begin
         if first != begin or type(first) is not int or last != first + step * (len(rows) - 1):

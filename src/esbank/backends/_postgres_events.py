@@ -34,6 +34,10 @@ class Statements:
         part = f"SELECT {_COLUMNS} FROM {events} WHERE {stream} AND version > $3 AND version <= $4"
         self.read_forwards = f"{part} ORDER BY version LIMIT $5"
         self.read_backwards = f"{part} ORDER BY version DESC LIMIT $5"
+        self.read_data = (
+            f"SELECT version, type, schema_version, data::text FROM {events}"
+            f" WHERE {stream} AND version > $3 AND version <= $4 ORDER BY version LIMIT $5"
+        )
         self.read_all = f"SELECT category, key, {_COLUMNS} FROM {events} WHERE position > $1"
         self.read_appends = (
             f"SELECT category, key, {_COLUMNS}, append FROM {events} WHERE position > $1 ORDER BY position LIMIT $2"
@@ -87,7 +91,7 @@ def find_repeat(
         if append is not None:
             # Positions are contiguous within an append, so nothing beyond needs a look.
             first = read(statements.appended_at, (append, append + len(given) + 1))
-            return recognise(appends, list(Reader(read, name).stored_events(first)), stream, event)
+            return recognise(appends, list(Reader(read, name).stored_events([first])), stream, event)
     return None
 
 

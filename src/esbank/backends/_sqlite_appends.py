@@ -9,8 +9,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Final, TypeAlias
 
-from attrs import frozen
-
 from esbank.backends._appends import (
     ConstraintError,
     WrittenMetadata,
@@ -23,7 +21,7 @@ from esbank.backends._appends import (
 from esbank.backends._group_commit import GroupCommit
 from esbank.backends._sqlite_connection import Connection
 from esbank.backends._sqlite_database import Database
-from esbank.backends._sqlite_events import find_repeat, head_of_stream, insert
+from esbank.backends._sqlite_events import Heads, find_repeat, heads_of, insert
 from esbank.errors import ConcurrencyError, StorageError
 from esbank.store import AppendResult, StoredEvent, StreamAppend, StreamCondition
 
@@ -36,18 +34,23 @@ Answer: TypeAlias = tuple[AppendResult, ...]
 TellInline: TypeAlias = Callable[[Connection, Sequence[StoredEvent]], None]
 
 
-@frozen
 class Request:
-    """One append, with its metadata written."""
+    """One append, with its metadata written; `parts` are all that names a stream and expects something of it."""
 
-    appends: Sequence[StreamAppend]
-    conditions: Sequence[StreamCondition]
-    metadata: Mapping[int, WrittenMetadata]
+    def __init__(
+        self,
+        appends: Sequence[StreamAppend],
+        conditions: Sequence[StreamCondition],
+        metadata: Mapping[int, WrittenMetadata],
+    ) -> None:
+        self.appends = appends
+        self.metadata = metadata
+        self.parts = concerned(appends, conditions)
+        self.streams = [part.stream for part in self.parts]
 
-    @property
-    def parts(self) -> list[StreamAppend | StreamCondition]:
-        """All that names a stream and expects something of it."""
-        return concerned(self.appends, self.conditions)
+    def check(self, heads: Heads) -> None:
+        """Raise ``ConcurrencyError`` for the first stream that is not as expected."""
+        check_expectations(self.parts, lambda stream: heads.of[stream].version)
 
 
 class Appender:
@@ -86,8 +89,9 @@ class Appender:
         self._database.check_not_writing()
         if self._process != os.getpid():
             self._begin()  # those who waited are not in a forked child
-        names = frozenset(part.stream for part in request.parts)
-        answer = self._group.submit(request, names, sum(len(append.events) for append in appends))
+        answer = self._group.submit(
+            request, frozenset(request.streams), sum([len(append.events) for append in appends])
+        )
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -95,7 +99,9 @@ class Appender:
     def append_in(self, connection: Connection, request: Request, tell_inline: TellInline | None) -> Answer:
         """Append in the open transaction and commit it; roll it back for a repeat, which was committed before."""
         try:
-            stored = self._insert(connection, request)
+            heads = heads_of(connection, request.streams)
+            request.check(heads)
+            (stored,) = self._insert(connection, [request], heads)
         except (ConcurrencyError, ConstraintError):
             # An id may be taken: by a repeat of what was stored, which succeeds, or by something else, which does not.
             connection.rollback()
@@ -125,18 +131,27 @@ class Appender:
         with self._database.begin() as connection:
             answers: list[Answer | Exception] = []
             with suppress(Exception):  # it comes again, and only to the one that it concerns
-                answers = [self._answer(connection, request) for request in requests]
+                answers = self._answers(connection, requests)
             if answers:
                 self._database.commit(connection)
                 return answers
         return [self._outcome(request) for request in requests]
 
-    def _answer(self, connection: Connection, request: Request) -> Answer | Exception:
-        """Append in the open transaction, unless that is not as expected, which leaves the transaction as it is."""
-        try:
-            return results(request.appends, self._insert(connection, request))
-        except ConcurrencyError as error:
-            return find_repeat(connection, request.appends) or error
+    def _answers(self, connection: Connection, requests: Sequence[Request]) -> list[Answer | Exception]:
+        """Append in the open transaction what is as expected of its streams; the others have an answer at once."""
+        heads = heads_of(connection, [stream for request in requests for stream in request.streams])
+        refused: dict[int, Answer | Exception] = {}
+        for place, request in enumerate(requests):
+            try:
+                request.check(heads)
+            except ConcurrencyError as error:
+                refused[place] = find_repeat(connection, request.appends) or error
+        accepted = [request for place, request in enumerate(requests) if place not in refused]
+        stored = iter(self._insert(connection, accepted, heads))
+        return [
+            refused[place] if place in refused else results(request.appends, next(stored))
+            for place, request in enumerate(requests)
+        ]
 
     def _outcome(self, request: Request) -> Answer | Exception:
         try:
@@ -144,12 +159,11 @@ class Appender:
         except Exception as error:  # noqa: BLE001 - it is for the one who has asked
             return error
 
-    def _insert(self, connection: Connection, request: Request) -> list[StoredEvent]:
-        heads = {part.stream: head_of_stream(connection, part.stream) for part in request.parts}
-        check_expectations(request.parts, lambda stream: heads[stream].version)
+    def _insert(self, connection: Connection, requests: Sequence[Request], heads: Heads) -> list[list[StoredEvent]]:
         now = self._clock() // 1000
+        given = [(request.appends, request.metadata) for request in requests]
         try:
-            return insert(connection, request.appends, heads, request.metadata, now=now, has_digests=self._has_digests)
+            return insert(connection, given, heads, now=now, has_digests=self._has_digests)
         except (TypeError, OverflowError, struct.error) as error:
             problem = f"what an event is to be put behind is damaged: {error}; {REMEDY}"
             raise StorageError(self._name, problem) from error

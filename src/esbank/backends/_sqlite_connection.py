@@ -70,6 +70,13 @@ class Connection:
                 return self._damaged_rows(sql, parameters)
             raise self._error(error, sql) from error
 
+    def run(self, sql: str, parameters: Sequence[SqlValue] = ()) -> None:
+        """Execute one statement that returns no rows."""
+        try:
+            self._raw.execute(sql, parameters)
+        except _ERRORS as error:
+            raise self._error(error, sql) from error
+
     def many(self, sql: str, parameters: Iterable[Sequence[SqlValue] | Mapping[str, SqlValue]]) -> None:
         """Execute one statement for each set of parameters."""
         try:

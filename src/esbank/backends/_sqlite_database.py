@@ -83,7 +83,7 @@ class Database:
             self._writing_thread = threading.get_ident()
             try:
                 connection.only_read(yes=False)
-                connection.rows("BEGIN IMMEDIATE")
+                connection.run("BEGIN IMMEDIATE")
                 yield connection
             finally:
                 if connection is self._writer:
@@ -103,7 +103,7 @@ class Database:
         self.check_open()
         connection.check_in_transaction()
         try:
-            connection.rows("COMMIT")
+            connection.run("COMMIT")
         except StorageError as error:
             raise UnknownOutcome(self._name, f"the commit failed ({error.problem}); {REPEAT}") from error.__cause__
         self._changes.add()

@@ -56,6 +56,7 @@ from esbank.backends._postgres_schema import migrate as migrate_schema
 from esbank.errors import StorageError, StreamNotFound
 from esbank.store import (
     AppendResult,
+    EventData,
     ExpectedVersion,
     InlineHandler,
     NewEvent,
@@ -215,6 +216,13 @@ class PostgresEventStore:
         self._database.check_open()
         sql = self._statements.read_backwards if backwards else self._statements.read_forwards
         return self._reader().stream(sql, stream, after=after, up_to=up_to, limit=limit, backwards=backwards)
+
+    def read_data(self, stream: StreamId, *, after: int = 0, up_to: int | None = None) -> Iterator[Sequence[EventData]]:
+        """Read no more of a stream than a replay needs, page by page."""
+        check_stream(stream)
+        check_read(after=after, up_to=up_to)
+        self._database.check_open()
+        return self._reader().pages(self._statements.read_data, stream, after=after, up_to=up_to)
 
     def read_all(
         self,

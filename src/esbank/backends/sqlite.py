@@ -37,6 +37,7 @@ from esbank.backends._sqlite_events import (
     READ_ALL,
     READ_APPENDS,
     READ_BACKWARDS,
+    READ_DATA,
     READ_FORWARDS,
     STREAMS,
     THE_STREAM,
@@ -47,6 +48,7 @@ from esbank.backends._sqlite_schema import NO_STORE, has_digests, migrate
 from esbank.errors import StorageError, StreamNotFound
 from esbank.store import (
     AppendResult,
+    EventData,
     ExpectedVersion,
     InlineHandler,
     NewEvent,
@@ -172,6 +174,13 @@ class SQLiteEventStore:
         self._database.check_open()
         sql = READ_BACKWARDS if backwards else READ_FORWARDS
         return self._reader().stream(sql, stream, after=after, up_to=up_to, limit=limit, backwards=backwards)
+
+    def read_data(self, stream: StreamId, *, after: int = 0, up_to: int | None = None) -> Iterator[Sequence[EventData]]:
+        """Read no more of a stream than a replay needs, page by page."""
+        check_stream(stream)
+        check_read(after=after, up_to=up_to)
+        self._database.check_open()
+        return self._reader().pages(READ_DATA, stream, after=after, up_to=up_to)
 
     def read_all(
         self,

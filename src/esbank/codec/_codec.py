@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import Final, TypeVar
 from uuid import UUID
 
 from esbank._context import in_context
@@ -19,11 +21,14 @@ from esbank.errors import (
     UnknownEventType,
 )
 from esbank.events import EventEnvelope
-from esbank.store import NO_METADATA, Metadata, NewEvent, StoredEvent, new_event_id
+from esbank.store import NO_METADATA, EventData, Metadata, NewEvent, StoredEvent, StreamId, new_event_id
+from esbank.store._events import data_of, encoded_event
 
 __all__ = ["EventCodec"]
 
 E = TypeVar("E")
+
+_PAGE: Final = 250
 
 
 class EventCodec:
@@ -38,6 +43,11 @@ class EventCodec:
             raise TypeError(f"events are named by an EventRegistry, not by {registry!r:.60}")
         self._registry = registry
         self._by_type = registry.by_type
+        self._copiers = {
+            cls: binding.form.copy
+            for cls in registry.classes
+            if (binding := registry.by_class(cls)) is not None and binding.form.changes
+        }
 
     @property
     def registry(self) -> EventRegistry:
@@ -58,12 +68,12 @@ class EventCodec:
             data = binding.form.to_json(event)
         except Misfit as misfit:
             raise EventEncodingError(binding.name, misfit.path, misfit.reason) from misfit
-        return NewEvent(
+        return encoded_event(
             binding.name,
             data,
-            event_id=event_id or new_event_id(),
-            schema_version=binding.schema_version,
-            metadata=in_context(NO_METADATA) if metadata is None else metadata,
+            event_id or new_event_id(),
+            binding.schema_version,
+            in_context(NO_METADATA) if metadata is None else metadata,
         )
 
     def decode(self, stored: StoredEvent) -> object:
@@ -72,13 +82,24 @@ class EventCodec:
         Old data go through their upcasters. Raises ``UnknownEventType`` for a name that is not in the registry,
         ``NewerSchemaVersion`` for data of newer code, and ``EventDecodingError`` for data that do not fit the class.
         """
-        binding = self._by_type(stored.type, stored.schema_version)
-        if binding is None:
-            raise self._unreadable(stored)
-        try:
-            return binding.read(stored.data)
-        except Misfit as misfit:
-            raise EventDecodingError(stored.type, stored.stream, stored.version, misfit.path, misfit.reason) from misfit
+        return self._decode(stored.stream, data_of(stored))
+
+    def decode_page(self, stream: StreamId, page: Sequence[EventData]) -> Iterable[object]:
+        """Read events of a stream in their order, in half the time that `decode` takes for each. Raises as it does."""
+        kinds = [(type_, schema_version) for _, type_, schema_version, _ in page]
+        return self._decode_together(kinds, [data[-1] for data in page], lambda at: self._decode(stream, page[at]))
+
+    def envelopes(self, events: Iterable[StoredEvent]) -> Iterator[EventEnvelope[object]]:
+        """Read events that a store holds, in their order, as `envelope` does each, but in half the time.
+
+        It takes some hundred at once, so give it what ends, such as ``store.read_all()``, and not a subscription.
+        Raises as `decode` does, at the event that cannot be read.
+        """
+        rest = iter(events)
+        while page := list(islice(rest, _PAGE)):
+            kinds = [(stored.type, stored.schema_version) for stored in page]
+            decoded = self._decode_together(kinds, [stored.data for stored in page], partial(self._decode_at, page))
+            yield from map(EventEnvelope, decoded, page)
 
     def envelope(self, stored: StoredEvent) -> EventEnvelope[object]:
         """Read the event that a store holds, and keep all that the store knows around it. Raises as `decode` does."""
@@ -89,15 +110,15 @@ class EventCodec:
 
         That is the event itself, if nothing can change it.
         """
-        binding = self._registry.by_class(type(event))
-        return event if binding is not None and not binding.form.changes else self.decode(stored)
+        cls = type(event)
+        return self.decode(stored) if cls in self._copiers or self._registry.by_class(cls) is None else event
 
     def copy(self, event: E) -> E:
         """Copy an event so that no change to one shows in the other; itself, if nothing can change it."""
-        binding = self._registry.by_class(type(event))
-        if binding is None or binding.form.copy is None or not binding.form.changes:
+        copier = self._copiers.get(type(event))
+        if copier is None:
             return event
-        copied: E = binding.form.copy(event)
+        copied: E = copier(event)
         return copied
 
     def fingerprint(self, commands: Iterable[object]) -> str:
@@ -120,21 +141,64 @@ class EventCodec:
             digest.update(f"{cls.__name__} {len(text)} {text}\n".encode())
         return digest.hexdigest()
 
-    def _unreadable(self, stored: StoredEvent) -> EsbankError:
-        known = self._registry.newest(stored.type)
+    def _decode(self, stream: StreamId, data: EventData) -> object:
+        version, type_, schema_version, text = data
+        binding = self._by_type(type_, schema_version)
+        if binding is None:
+            raise self._unreadable(stream, data)
+        try:
+            return binding.read(text)
+        except Misfit as misfit:
+            raise EventDecodingError(type_, stream, version, misfit.path, misfit.reason) from misfit
+
+    def _decode_at(self, page: Sequence[StoredEvent], at: int) -> object:
+        return self.decode(page[at])
+
+    def _decode_together(
+        self, kinds: Sequence[tuple[str, int]], texts: Sequence[str], decode: Callable[[int], object]
+    ) -> Iterable[object]:
+        """Read the texts of each type and schema version together; where that cannot be, `decode` those one by one."""
+        if len(set(kinds)) == 1:
+            events = self._read_all(kinds[0], texts)
+            return (decode(at) for at in range(len(texts))) if events is None else events
+        places: dict[tuple[str, int], list[int]] = {}
+        for at, kind in enumerate(kinds):
+            places.setdefault(kind, []).append(at)
+        return self._in_order(kinds, texts, places, decode)
+
+    def _in_order(
+        self,
+        kinds: Sequence[tuple[str, int]],
+        texts: Sequence[str],
+        places: Mapping[tuple[str, int], Sequence[int]],
+        decode: Callable[[int], object],
+    ) -> Iterator[object]:
+        read = {kind: self._read_all(kind, [texts[at] for at in of_kind]) for kind, of_kind in places.items()}
+        decoded = {kind: None if events is None else iter(events) for kind, events in read.items()}
+        for at, kind in enumerate(kinds):
+            of_kind = decoded[kind]
+            yield decode(at) if of_kind is None else next(of_kind)
+
+    def _read_all(self, kind: tuple[str, int], texts: Sequence[str]) -> Sequence[object] | None:
+        binding = self._by_type(*kind)
+        return None if binding is None else binding.read_all(texts)
+
+    def _unreadable(self, stream: StreamId, data: EventData) -> EsbankError:
+        version, type_, schema_version, _ = data
+        known = self._registry.newest(type_)
         if known is None:
-            return UnknownEventType(stored.type, stored.stream, stored.version)
-        where = (stored.type, stored.stream, stored.version, "")
-        if type(stored.schema_version) is not int:
-            return EventDecodingError(*where, f"its schema version is damaged: {stored.schema_version!r:.60}")
-        if stored.schema_version > known:
+            return UnknownEventType(type_, stream, version)
+        where = (type_, stream, version, "")
+        if type(schema_version) is not int:
+            return EventDecodingError(*where, f"its schema version is damaged: {schema_version!r:.60}")
+        if schema_version > known:
             reason = (
-                f"it has schema version {stored.schema_version}, this code knows up to {known}: newer code wrote it, "
+                f"it has schema version {schema_version}, this code knows up to {known}: newer code wrote it, "
                 "so upgrade this program"
             )
-            return NewerSchemaVersion(*where, reason, stored.schema_version, known)
+            return NewerSchemaVersion(*where, reason, schema_version, known)
         reason = (
-            f"it has schema version {stored.schema_version}, and nothing here turns that into version {known}; add an "
+            f"it has schema version {schema_version}, and nothing here turns that into version {known}; add an "
             "upcaster: EventRegistry(…, upcasters=[…])"
         )
         return EventDecodingError(*where, reason)

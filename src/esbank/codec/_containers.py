@@ -33,6 +33,8 @@ def optional_form(inner: Form) -> Form:
         dump=lift(inner.dump),
         load=lift(inner.load),
         build=inner.build and lift(inner.build),
+        kinds=inner.kinds and inner.kinds | {type(None)},
+        check=inner.check and lift(inner.check),
         copy=inner.copy and lift(inner.copy),
         changes=inner.changes,
         hashable=inner.hashable,

@@ -9,8 +9,11 @@ neither a validator nor a converter can make old data unreadable.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from copy import deepcopy
+from itertools import repeat, takewhile
+from operator import attrgetter
 from types import MemberDescriptorType
 from typing import Any, Final
 
@@ -19,11 +22,12 @@ import msgspec
 from attrs import frozen
 from msgspec import UNSET, UnsetType
 
-from esbank.codec._forms import Form, Misfit, expected
+from esbank.codec._forms import Form, Misfit, build_all, expected, is_finite
 
 __all__ = ["object_form"]
 
 _set: Final = object.__setattr__
+_encode: Final = msgspec.json.Encoder().encode
 
 
 @frozen
@@ -45,6 +49,10 @@ class _Field:
             return self._default.factory(owner) if self._default.takes_self else self._default.factory()
         return self._default
 
+    def built(self, native: Any) -> Any:
+        """Return the value of what msgspec has read."""
+        return native if self.form.build is None else self.form.build(native)
+
 
 _Factory: Final[Any] = attrs.Factory
 
@@ -52,15 +60,18 @@ _Factory: Final[Any] = attrs.Factory
 def object_form(cls: type, forms: dict[str, Form]) -> Form:
     """Make the form of the attrs class `cls`, given the forms of its fields."""
     fields = tuple(_Field(a.name, forms[a.name], a.default) for a in attrs.fields(cls))
+    shape = _shape(cls, fields)
     return Form(
         signature=f"{cls.__name__}({', '.join(f'{field.name}: {field.form.signature}' for field in fields)})",
         schema={
             "object": {f"{field.name}{'?' if field.may_be_missing else ''}": field.form.schema for field in fields}
         },
-        shape=_shape(cls, fields),
+        shape=shape,
         dump=_dumper(cls, fields),
         load=_loader(cls, fields),
         build=_builder(cls, fields),
+        build_all=_all_builder(cls, fields),
+        write=_writer(cls, fields, shape),
         copy=_copier(cls, fields),
         changes=_changes(cls, fields),
         hashable=_is_hashable(cls, fields),
@@ -115,14 +126,23 @@ def _is_hashable(cls: type, fields: tuple[_Field, ...]) -> bool:
 
 
 def _shape(cls: type, fields: tuple[_Field, ...]) -> type[msgspec.Struct]:
-    """Make the struct that msgspec reads: what is missing stays unset, so that writing it again leaves it out too."""
+    """Make the struct that msgspec reads: what may be missing stays unset, so that writing it again leaves it out."""
+    required = _required(fields)
     return msgspec.defstruct(
         cls.__name__,
-        [(f"field_{i}", _or_unset(field.form.shape), UNSET) for i, field in enumerate(fields)],
+        [
+            (f"field_{i}", field.form.shape) if i < required else (f"field_{i}", _or_unset(field.form.shape), UNSET)
+            for i, field in enumerate(fields)
+        ],
         rename={f"field_{i}": field.name for i, field in enumerate(fields)},
         forbid_unknown_fields=True,
         gc=False,
     )
+
+
+def _required(fields: tuple[_Field, ...]) -> int:
+    """Count the fields that the data always have: of a struct, those that come before any with a default."""
+    return sum(1 for _ in takewhile(lambda field: not field.may_be_missing, fields))
 
 
 def _or_unset(shape: Any) -> Any:
@@ -147,6 +167,70 @@ def _builder(cls: type, fields: tuple[_Field, ...]) -> Callable[[msgspec.Struct]
     return build
 
 
+def _all_builder(cls: type, fields: tuple[_Field, ...]) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    """Make the function that builds many objects field by field: the loops are in C, so it takes half the time."""
+    plan = tuple((field, _setter(cls, field.name)) for field in fields)
+    required = _required(fields)
+    as_tuple = msgspec.structs.astuple
+    blank = _maker(cls)
+
+    def build_objects(structs: Sequence[Any]) -> Sequence[Any]:
+        made = list(map(blank, repeat(cls, len(structs))))
+        for index, ((field, set_field), natives) in enumerate(zip(plan, zip(*map(as_tuple, structs)))):  # noqa: B905
+            if index >= required and UNSET in natives:
+                for one, native in zip(made, natives, strict=True):
+                    set_field(one, field.default(one) if native is UNSET else field.built(native))
+            else:
+                deque(map(set_field, made, build_all(field.form, natives)), maxlen=0)
+        return made
+
+    return build_objects
+
+
+def _writer(cls: type, fields: tuple[_Field, ...], shape: type[msgspec.Struct]) -> Callable[[Any], str | None] | None:
+    """Make the function that writes objects of plain values in a third of the time that `dump` takes.
+
+    It returns None for whatever `dump` would refuse, which then says why.
+    """
+    kinds = [field.form.kinds for field in fields]
+    if not fields or not all(kinds):
+        return None
+    values_of = _values_getter(fields)
+    checks = tuple((index, field.form.check) for index, field in enumerate(fields) if field.form.check is not None)
+    known: set[tuple[type, ...]] = set()
+
+    def are_plain(classes: tuple[type, ...]) -> bool:
+        if not all(one in kind for one, kind in zip(classes, kinds, strict=True)):
+            return False
+        known.add(classes)
+        return True
+
+    def write(value: Any) -> str | None:
+        if type(value) is not cls:
+            return None
+        try:
+            values = values_of(value)
+            classes = tuple(map(type, values))
+            if classes not in known and not are_plain(classes):
+                return None
+            for index, check in checks:
+                check(values[index])
+            text = _encode(shape(*values)).decode()
+        except (AttributeError, ValueError, TypeError):
+            return None
+        return text if is_finite(text) else None
+
+    return write
+
+
+def _values_getter(fields: tuple[_Field, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return what gets the values of all fields."""
+    names = [field.name for field in fields]
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda value: tuple(getattr(value, name) for name in names)
+
+
 def _changes(cls: type, fields: tuple[_Field, ...]) -> bool:
     return not _is_frozen(cls) or any(field.form.changes for field in fields)
 
@@ -155,14 +239,18 @@ def _copier(cls: type, fields: tuple[_Field, ...]) -> Callable[[Any], Any]:
     if not _changes(cls, fields):
         return lambda value: value if type(value) is cls else deepcopy(value)
     plan = tuple((field.name, _setter(cls, field.name), field.form.copy) for field in fields)
+    values_of = _values_getter(fields)
     blank = _maker(cls)
 
     def copy(value: Any) -> Any:
         if type(value) is not cls:
             return deepcopy(value)
         made = blank(cls)
-        for name, set_field, copy_field in plan:
-            current = getattr(value, name, UNSET)
+        try:
+            values = values_of(value)
+        except AttributeError:  # a field was never set
+            values = tuple(getattr(value, name, UNSET) for name, _, _ in plan)
+        for (_, set_field, copy_field), current in zip(plan, values):  # noqa: B905 - as in `build`
             if current is not UNSET:
                 set_field(made, current if copy_field is None else copy_field(current))
         return made

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import attrs
 from attrs import evolve, frozen
 
-from esbank.codec._forms import Form, reader
+from esbank.codec._forms import Form, ReadAll, all_reader, reader
 from esbank.codec._types import Forms, Hooks
 from esbank.codec._upcasters import Upcaster, chain_upcasters, read_upcast
 from esbank.errors import DefinitionError
@@ -34,6 +34,7 @@ class EventBinding:
     schema_version: int
     form: Form
     read: Callable[[str], Any]
+    read_all: ReadAll
 
 
 class EventRegistry:
@@ -141,12 +142,16 @@ class EventRegistry:
             )
         form = self._forms.of(cls)
         self._by_class[cls] = self._by_name[name.name] = EventBinding(
-            cls, name.name, name.schema_version, form, reader(form)
+            cls, name.name, name.schema_version, form, reader(form), all_reader(form)
         )
 
 
 def _upcast_binding(today: EventBinding, steps: tuple[Upcaster, ...]) -> EventBinding:
-    return evolve(today, read=partial(read_upcast, today.form, steps))
+    return evolve(today, read=partial(read_upcast, today.form, steps), read_all=_one_by_one)
+
+
+def _one_by_one(_texts: Sequence[str]) -> None:
+    """Old data go through upcasters, each by itself."""
 
 
 def _check_event_class(cls: type) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from enum import Enum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -23,19 +23,35 @@ __all__ = ["SCALARS", "enum_form"]
 
 _encode: Final = msgspec.json.Encoder().encode
 
+_Function: TypeAlias = Callable[[Any], Any]
 
-def _exactly(cls: type, name: str) -> Callable[[Any], Any]:
+
+def _exactly(cls: type) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         if type(value) is not cls:
-            raise expected(name, value)
+            raise expected(cls.__name__, value)
         return value
 
     return check
 
 
-def _scalar(cls: type, name: str) -> Form:
-    check = _exactly(cls, name)
-    return Form(signature=name, schema=name, shape=cls, dump=check, load=check)
+def _is_none(value: Any) -> None:
+    if value is not None:
+        raise expected("None", value)
+
+
+def _scalar(
+    cls: type,
+    *,
+    dump: _Function,
+    load: _Function,
+    name: str | None = None,
+    shape: Any = None,
+    check: _Function | None = None,
+) -> Form:
+    """Make the form of a class whose values msgspec writes as they are."""
+    name = name or cls.__name__
+    return Form(name, name, shape or cls, dump=dump, load=load, kinds=frozenset({cls}), check=check)
 
 
 def _check_str(value: Any) -> Any:
@@ -111,15 +127,17 @@ def _from_text(cls: type, shape: Any) -> Callable[[Any], Any]:
 _AWARE: Final = Annotated[datetime, msgspec.Meta(tz=True)]
 
 SCALARS: Final[dict[Any, Form]] = {
-    str: Form("str", "str", str, dump=_check_str, load=_check_str),
-    int: _scalar(int, "int"),
-    bool: _scalar(bool, "bool"),
-    type(None): _scalar(type(None), "None"),
-    float: Form("float", "float", float, dump=_check_float, load=_check_float),
-    Decimal: Form("Decimal", "Decimal", Decimal, dump=_check_decimal, load=_load_decimal, build=_finite),
-    UUID: Form("UUID", "UUID", UUID, dump=_exactly(UUID, "UUID"), load=_from_text(UUID, UUID)),
-    datetime: Form("datetime", "datetime", _AWARE, dump=_check_datetime, load=_from_text(datetime, _AWARE)),
-    date: Form("date", "date", date, dump=_exactly(date, "date"), load=_from_text(date, date)),
+    str: _scalar(str, dump=_check_str, load=_check_str),
+    int: _scalar(int, dump=_exactly(int), load=_exactly(int)),
+    bool: _scalar(bool, dump=_exactly(bool), load=_exactly(bool)),
+    type(None): _scalar(type(None), name="None", dump=_is_none, load=_is_none),
+    float: _scalar(float, dump=_check_float, load=_check_float, check=_check_float),
+    Decimal: _scalar(Decimal, dump=_check_decimal, load=_load_decimal),
+    UUID: _scalar(UUID, dump=_exactly(UUID), load=_from_text(UUID, UUID)),
+    datetime: _scalar(
+        datetime, shape=_AWARE, dump=_check_datetime, load=_from_text(datetime, _AWARE), check=_check_datetime
+    ),
+    date: _scalar(date, dump=_exactly(date), load=_from_text(date, date)),
 }
 
 
@@ -142,4 +160,17 @@ def enum_form(cls: type[Enum]) -> Form | None:
 
     # msgspec reads the bare value: it would ask an enum's own `_missing_`, and refuses large ints.
     values = ", ".join(repr(value) for value in members)
-    return Form(f"enum {cls.__name__}({values})", {"enum": list(members)}, kind, dump=dump, load=load, build=load)
+    return Form(
+        f"enum {cls.__name__}({values})",
+        {"enum": list(members)},
+        kind,
+        dump=dump,
+        load=load,
+        build=load,
+        kinds=frozenset({cls}) if all(_is_written_by_value(member) for member in cls) else frozenset(),
+    )
+
+
+def _is_written_by_value(member: Enum) -> bool:
+    """Tell whether msgspec, which takes what the member was made with, agrees with a ``value`` of the enum's own."""
+    return bool(member.value == member._value_)

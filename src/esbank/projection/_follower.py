@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -31,12 +31,19 @@ class Page:
         self._codec = codec
         self._envelopes: dict[int, EventEnvelope[Any]] = {}
 
+    def envelopes(self, events: Sequence[StoredEvent]) -> Iterator[EventEnvelope[Any]]:
+        """Decode some of the events; raises as ``EventCodec.decode`` does, at the one that cannot be read."""
+        known = self._envelopes
+        decoded = self._codec.envelopes([stored for stored in events if stored.position not in known])
+        for stored in events:
+            envelope = known.get(stored.position)
+            if envelope is None:
+                envelope = known[stored.position] = next(decoded)
+            yield envelope
+
     def envelope(self, stored: StoredEvent) -> EventEnvelope[Any]:
         """Decode one of the events; raises as ``EventCodec.decode`` does."""
-        envelope = self._envelopes.get(stored.position)
-        if envelope is None:
-            envelope = self._envelopes[stored.position] = self._codec.envelope(stored)
-        return envelope
+        return next(self.envelopes([stored]))
 
     def before(self, position: int) -> Page:
         """Return the part before a position."""
@@ -158,21 +165,23 @@ class Follower:
         """Take a page into a view at a checkpoint; raises ``ProjectionError`` that names the event that failed."""
         bound = view.bind(tx)
         skipped = view.skipped(tx.execute, after=page.events[0].position - 1, in_view=True)
-        project, envelope, takes = self._projector.project, page.envelope, self.takes
+        project, takes = self._projector.project, self.takes
+        taken: list[StoredEvent] = []
         at = page.events[0]
-        names = set[str]()
         try:
             for at in page.events:
                 if takes(at) and (not skipped or (at.position, at.event_id) not in skipped):
-                    project(envelope(at), bound)
-                    bound.check()
-                    names.add(at.type)
+                    taken.append(at)  # noqa: PERF401 - `at` tells which one failed
+            envelopes = page.envelopes(taken)
+            for at in taken:  # noqa: B007 - same
+                project(next(envelopes), bound)
+                bound.check()
         except StoreUnavailable:
             raise  # it says nothing about the event
         except Exception as error:
             raise self.failed_at(at) from error
         known: list[str] = json.loads(checkpoint.event_names)
-        event_names = json.dumps(sorted(names.union(known)))
+        event_names = json.dumps(sorted({*known, *(event.type for event in taken)}))
         checkpoint = view.at(self.store.identity, page.events[-1], event_names)
         view.save(tx, checkpoint)
         return checkpoint
@@ -199,7 +208,7 @@ class Follower:
         except ProjectionError as error:
             done = page.before(error.position)
             if done.events:
-                self._advance(views, view, checkpoint, done)
+                self.advance(views, view, checkpoint, done)  # of which another one may fail
             raise
 
     def _advance(self, views: ViewStore, view: View, checkpoint: Checkpoint, page: Page) -> Checkpoint:

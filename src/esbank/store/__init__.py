@@ -6,11 +6,12 @@ promises are spelled out at `EventStore` and checked by ``esbank.testing.conform
 """
 
 from esbank.store._digests import DigestNext, digest_chain, event_digest
-from esbank.store._events import NO_METADATA, Metadata, NewEvent, StoredEvent, microseconds, new_event_id
+from esbank.store._events import NO_METADATA, EventData, Metadata, NewEvent, StoredEvent, microseconds, new_event_id
 from esbank.store._portable import PortableLog
 from esbank.store._protocols import (
     AppendResult,
     AppendTransaction,
+    DataReader,
     EventStore,
     InlineHandler,
     Rows,
@@ -41,7 +42,9 @@ __all__ = [
     "STREAM_EXISTS",
     "AppendResult",
     "AppendTransaction",
+    "DataReader",
     "DigestNext",
+    "EventData",
     "EventStore",
     "ExpectedVersion",
     "InlineHandler",

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import lru_cache
 from struct import Struct
 from typing import Final, TypeAlias
 
@@ -36,6 +37,7 @@ as stored, and when it occurred in microseconds since 1970."""
 
 _length: Final = Struct(">I").pack
 _number: Final = Struct(">Iq").pack
+_two_numbers: Final = Struct(">IqIq").pack
 _version_id_and_length: Final = Struct(">IqI16sI").pack
 
 
@@ -43,7 +45,13 @@ def _field(content: bytes) -> bytes:
     return _length(len(content)) + content
 
 
-_START: Final = _field(b"esbank event 1") + _length(32)
+@lru_cache(maxsize=1024, typed=True)
+def _type_fields(type_: str, schema_version: int) -> bytes:
+    return _field(type_.encode()) + _number(8, schema_version)
+
+
+# Copied for each event: to make a new one takes as long as to digest a small event.
+_STARTED: Final = hashlib.sha256(_field(b"esbank event 1") + _length(32))
 _NO_PREDECESSOR: Final = bytes(32)
 
 
@@ -59,7 +67,7 @@ def digest_chain(stream: StreamId, previous: bytes | None, recorded_at: int) -> 
     shared: tuple[str, int, str] | None = None
     shared_fields = b""
 
-    def digest(
+    def digest_next(
         version: int, event_id: bytes, type_: str, schema_version: int, data: str, metadata: str, occurred_at: int
     ) -> bytes:
         nonlocal before, shared, shared_fields
@@ -68,19 +76,19 @@ def digest_chain(stream: StreamId, previous: bytes | None, recorded_at: int) -> 
             shared_fields = b"".join(
                 (
                     stream_field,
-                    _field(type_.encode()),
-                    _number(8, schema_version),
+                    _type_fields(type_, schema_version),
                     _field(metadata.encode()),
-                    _number(8, recorded_at),
-                    _number(8, occurred_at),
+                    _two_numbers(8, recorded_at, 8, occurred_at),
                 )
             )
         content = data.encode()
         own_fields = _version_id_and_length(8, version, 16, event_id, len(content))
-        before = hashlib.sha256(b"".join((_START, before, own_fields, content, shared_fields))).digest()
+        digest = _STARTED.copy()
+        digest.update(b"".join((before, own_fields, content, shared_fields)))
+        before = digest.digest()
         return before
 
-    return digest
+    return digest_next
 
 
 def event_digest(event: StoredEvent, previous: bytes | None) -> bytes:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Self, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -16,7 +16,20 @@ from attrs.validators import instance_of
 from esbank._json import Json, check_json
 from esbank.store._streams import StreamId, check_text
 
-__all__ = ["NO_METADATA", "Metadata", "NewEvent", "StoredEvent", "microseconds", "new_event_id"]
+__all__ = [
+    "NO_METADATA",
+    "EventData",
+    "Metadata",
+    "NewEvent",
+    "StoredEvent",
+    "data_of",
+    "encoded_event",
+    "microseconds",
+    "new_event_id",
+]
+
+EventData: TypeAlias = tuple[int, str, int, str]
+"""What a replay needs of an event: its version, its type, its schema version and its data."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -30,11 +43,35 @@ def microseconds(moment: datetime) -> int:
 def new_event_id() -> UUID:
     """Make a UUID of version 7 (RFC 9562): random, and ordered by time, so that an index of them grows at its end."""
     milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10), "big")
-    value = (milliseconds << 80) | random
-    value = (value & ~(0xF << 76)) | (0x7 << 76)
-    value = (value & ~(0x3 << 62)) | (0x2 << 62)
-    return UUID(int=value)
+    random = int.from_bytes(_random.take(), "big")
+    return UUID(int=(milliseconds << 80) | (random & _RANDOM_BITS) | _VERSION_AND_VARIANT)
+
+
+_VERSION_AND_VARIANT: Final = (0x7 << 76) | (0x2 << 62)
+_RANDOM_BITS: Final = ((1 << 80) - 1) & ~((0xF << 76) | (0x3 << 62))
+
+
+class _Random:
+    """Random bytes from the system, many at a time: to ask for them costs more than to use them."""
+
+    def __init__(self) -> None:
+        self._process = 0
+        self._parts: list[bytes] = []
+
+    def take(self) -> bytes:
+        """Return ten bytes that nobody else gets, in no thread and in no process."""
+        if self._process != os.getpid():  # a forked child has the parts of its parent
+            self._parts, self._process = [], os.getpid()
+        try:
+            return self._parts.pop()
+        except IndexError:
+            many = os.urandom(10 * 256)
+            first, *others = [many[start : start + 10] for start in range(0, len(many), 10)]
+            self._parts.extend(others)
+            return first
+
+
+_random: Final = _Random()
 
 
 def _in_utc(value: datetime | None) -> datetime | None:
@@ -160,6 +197,24 @@ class NewEvent:
     metadata: Metadata = field(default=NO_METADATA, kw_only=True, validator=instance_of(Metadata))
 
 
+def encoded_event(type_: str, data: str, event_id: UUID, schema_version: int, metadata: Metadata) -> NewEvent:
+    """Make a `NewEvent` of what a codec has just written, without looking at every part of it once more."""
+    if type(event_id) is not UUID or type(metadata) is not Metadata:
+        return NewEvent(type_, data, event_id=event_id, schema_version=schema_version, metadata=metadata)
+    made = object.__new__(NewEvent)
+    _set_type(made, type_)
+    _set_data(made, data)
+    _set_event_id(made, event_id)
+    _set_schema_version(made, schema_version)
+    _set_metadata(made, metadata)
+    return made
+
+
+_set_type, _set_data, _set_event_id, _set_schema_version, _set_metadata = (
+    getattr(NewEvent, attribute.name).__set__ for attribute in fields(NewEvent)
+)
+
+
 def _as_uuid(value: object) -> UUID:
     if isinstance(value, UUID):
         return value
@@ -191,6 +246,8 @@ class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     `version` is its place in its stream, `position` its place in the store, `recorded_at` (UTC, microseconds) when the
     store recorded it. A backend may pass the id as 16 bytes, the metadata as JSON text and the time in microseconds
     since 1970, just as it stores them: they are converted when somebody looks, which a replay never does.
+
+    Give its values by position: the names of those three are not the properties'.
 
     `digest` seals the event and all that precede it in the stream; None in a store that keeps no digests.
     """
@@ -242,18 +299,8 @@ class StoredEvent(msgspec.Struct, frozen=True, gc=False):
         return hash((self.stream, self.version, self.position))
 
     def __repr__(self) -> str:
-        shown = (
-            "stream",
-            "version",
-            "position",
-            "event_id",
-            "type",
-            "schema_version",
-            "data",
-            "metadata",
-            "recorded_at",
-        )
-        return f"StoredEvent({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+        shown = ", ".join(f"{name}={_shown(self, name)}" for name in _SHOWN)
+        return f"StoredEvent({shown})"
 
     def _content(self) -> tuple[object, ...]:
         return (
@@ -270,7 +317,20 @@ class StoredEvent(msgspec.Struct, frozen=True, gc=False):
         )
 
 
+def data_of(stored: StoredEvent) -> EventData:
+    """Return no more of an event than a replay needs."""
+    return stored.version, stored.type, stored.schema_version, stored.data
+
+
 _SHOWN: Final = (
     *("stream", "version", "position", "event_id", "type", "schema_version"),
     *("data", "metadata", "recorded_at"),
 )
+
+
+def _shown(stored: StoredEvent, name: str) -> str:
+    """Show a damaged value as it is: whoever looks for the damage must see it."""
+    try:
+        return repr(getattr(stored, name))
+    except (ValueError, TypeError):
+        return repr(getattr(stored, f"_{name}"))

@@ -7,15 +7,17 @@ from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
 from uuid import UUID
 
-from attrs import field, frozen
+import msgspec
+from attrs import frozen
 
-from esbank.store._events import NewEvent, StoredEvent
+from esbank.store._events import EventData, NewEvent, StoredEvent
 from esbank.store._streams import ExpectedVersion, StreamId
 from esbank.store._subscriptions import Subscription
 
 __all__ = [
     "AppendResult",
     "AppendTransaction",
+    "DataReader",
     "EventStore",
     "InlineHandler",
     "Rows",
@@ -29,8 +31,7 @@ __all__ = [
 ]
 
 
-@frozen
-class StreamAppend:
+class StreamAppend(msgspec.Struct, frozen=True):
     """New events for one stream, one part of ``append_many``."""
 
     stream: StreamId
@@ -46,8 +47,7 @@ class StreamCondition:
     expected_version: ExpectedVersion
 
 
-@frozen
-class AppendResult:
+class AppendResult(msgspec.Struct, frozen=True):
     """Where an append ended: the version of its stream and the position of its last event.
 
     `events` are the events as stored, for whoever needs more than that; they do not take part in comparisons.
@@ -56,7 +56,18 @@ class AppendResult:
     stream: StreamId
     version: int
     position: int
-    events: tuple[StoredEvent, ...] = field(default=(), eq=False, repr=False)
+    events: tuple[StoredEvent, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, AppendResult):
+            return NotImplemented
+        return (self.stream, self.version, self.position) == (other.stream, other.version, other.position)
+
+    def __hash__(self) -> int:
+        return hash((self.stream, self.version, self.position))
+
+    def __repr__(self) -> str:
+        return f"AppendResult(stream={self.stream!r}, version={self.version}, position={self.position})"
 
 
 @frozen
@@ -195,6 +206,18 @@ class EventStore(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exc_info: object) -> None: ...
+
+
+@runtime_checkable
+class DataReader(Protocol):
+    """The optional capability to read no more of a stream than a replay needs, which takes half the time.
+
+    A replay then asks nothing else, so whoever overrides `read` in a subclass overrides this as well.
+    """
+
+    def read_data(self, stream: StreamId, *, after: int = 0, up_to: int | None = None) -> Iterator[Sequence[EventData]]:
+        """Read a stream in version order, page by page: just what `read` would say of it; no page is empty."""
+        ...
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final, Literal, Self, TypeAlias
 
-from attrs import frozen
+import msgspec
 
 from esbank._json import shown
 
@@ -36,8 +36,7 @@ def check_text(name: str, text: object) -> None:
         raise ValueError(f"{name} must not contain a lone surrogate: {text!r}")
 
 
-@frozen(order=True)
-class StreamId:
+class StreamId(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """The name of a stream, ``BankAccount-acc-001``: a category without ``-``, then a key, at most 512 bytes of UTF-8.
 
     Raises ``ValueError`` for a name that some backend could not hold: an empty part, a ``-`` in the category, a NUL, a
@@ -47,7 +46,11 @@ class StreamId:
     category: str
     key: str
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
+        if not _is_plain(self.category, self.key):
+            self._check()
+
+    def _check(self) -> None:
         check_text("a stream's category", self.category)
         check_text("a stream's key", self.key)
         if "-" in self.category:
@@ -69,6 +72,22 @@ class StreamId:
         return f"{self.category}-{self.key}"
 
 
+def _is_plain(category: object, key: object) -> bool:
+    """Tell in one go whether two parts make a name: those that nearly all streams have, a third of the time."""
+    return (
+        type(category) is str
+        and type(key) is str
+        and category != ""
+        and key != ""
+        and category.isascii()
+        and key.isascii()
+        and "-" not in category
+        and "\0" not in category
+        and "\0" not in key
+        and len(category) + len(key) < _MAX_STREAM_BYTES
+    )
+
+
 class _Expectation(Enum):
     """The expectations that are not a number."""
 
@@ -88,7 +107,7 @@ STREAM_EXISTS: Final = _Expectation.STREAM_EXISTS
 ANY_VERSION: Final = _Expectation.ANY_VERSION
 """Expect nothing: append after whatever is there."""
 
-ExpectedVersion: TypeAlias = "Literal[_Expectation.STREAM_EXISTS, _Expectation.ANY_VERSION] | int"
+ExpectedVersion: TypeAlias = Literal[_Expectation.STREAM_EXISTS, _Expectation.ANY_VERSION] | int
 """The version a writer counts on: a number, `NO_STREAM`, `STREAM_EXISTS` or `ANY_VERSION`."""
 
 

@@ -69,6 +69,19 @@ class Appends:
 
         assert [event.event_id for event in store.read(ACCOUNT)] == [event.event_id for event in events]
 
+    @pytest.mark.parametrize("size", [2, 63, 64, 65, 127, 128, 129, 1_001])
+    def test_an_append_of_any_size_is_stored_whole(self, store: EventStore, size: int) -> None:
+        store.append(OTHER, new_events(1), expected_version=0)
+        events = [NewEvent("Noted", f'{{"n":{number}}}') for number in range(size)]
+
+        result = store.append_many([StreamAppend(ACCOUNT, events, 0), StreamAppend(OTHER, new_events(1), 1)])[0]
+
+        stored = list(store.read(ACCOUNT))
+        assert stored == list(result.events)
+        assert [event.event_id for event in stored] == [event.event_id for event in events]
+        assert [event.data for event in stored] == [event.data for event in events]
+        assert [event.version for event in stored] == list(range(1, size + 1))
+
     def test_a_list_that_is_changed_after_the_append_changes_nothing_stored(self, store: EventStore) -> None:
         events = new_events(2)
         result = store.append(ACCOUNT, events, expected_version=0)

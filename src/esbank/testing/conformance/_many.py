@@ -45,6 +45,20 @@ class AppendsToManyStreams:
         ]
         assert [result.position for result in results] == [result.events[-1].position for result in results]
 
+    def test_a_crowd_of_streams_is_appended_to_at_once(self, store: EventStore) -> None:
+        streams = [StreamId("Account", str(number)) for number in range(150)]
+        store.append_many([StreamAppend(stream, new_events(1), NO_STREAM) for stream in streams[::2]])
+        conditions = [StreamCondition(StreamId("Absent", str(number)), NO_STREAM) for number in range(70)]
+
+        results = store.append_many(
+            [StreamAppend(stream, new_events(2), 1 - place % 2) for place, stream in enumerate(streams)],
+            conditions=conditions,
+        )
+
+        assert [result.version for result in results] == [3, 2] * 75
+        assert [len(list(store.read(stream))) for stream in streams] == [3, 2] * 75
+        assert list(store.streams("Absent")) == []
+
     def test_positions_follow_the_order_given(self, store: EventStore) -> None:
         results = store.append_many(
             [StreamAppend(stream, new_events(2), NO_STREAM) for stream in (TRANSFER, OTHER, ACCOUNT)]

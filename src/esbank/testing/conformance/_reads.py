@@ -4,12 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import pytest
 
-from esbank.store import ANY_VERSION, NO_STREAM, EventStore, NewEvent, StoredEvent, StreamAppend, StreamId, new_event_id
+from esbank.store import (
+    ANY_VERSION,
+    NO_STREAM,
+    DataReader,
+    EventStore,
+    NewEvent,
+    StoredEvent,
+    StreamAppend,
+    StreamId,
+    new_event_id,
+)
 from esbank.testing.conformance._given import ACCOUNT, OTHER, new_event, new_events
 
 __all__ = ["Reads", "ReadsOfTheLog"]
@@ -61,6 +71,23 @@ class Reads:
             assert read(limit=page) == versions[:page]
             assert read(limit=page + 1) == versions[: page + 1]
             assert read(up_to=page) == [version for version in versions if version <= page]
+
+    def test_what_a_replay_reads_is_what_a_stream_says(self, store: EventStore) -> None:
+        if not isinstance(store, DataReader):
+            pytest.skip("this store has no read_data()")
+        store.append(OTHER, new_events(3), expected_version=0)
+        store.append(ACCOUNT, [NewEvent("Noted", '"other"', schema_version=7), *new_events(LONG)], expected_version=0)
+        data = [(event.version, event.type, event.schema_version, event.data) for event in store.read(ACCOUNT)]
+
+        for after, up_to in product((0, 1, 999, 1000, LONG, LONG + 1, 2**63 - 1), (None, 0, 1, 1000, 1001, 2**63 - 1)):
+            pages = list(store.read_data(ACCOUNT, after=after, up_to=up_to))
+            assert all(pages), (after, up_to)
+            expected = [one for one in data if after < one[0] and (up_to is None or one[0] <= up_to)]
+            assert list(chain.from_iterable(pages)) == expected, (after, up_to)
+        assert list(store.read_data(StreamId("Account", "absent"))) == []
+        for bounds in ({"after": -1}, {"up_to": True}):
+            with pytest.raises(ValueError, match=next(iter(bounds))):
+                list(store.read_data(ACCOUNT, **bounds))
 
     def test_bounds_beyond_every_version_are_no_error(self, store: EventStore) -> None:
         events = list(store.append(ACCOUNT, new_events(2), expected_version=0).events)
