@@ -8,7 +8,6 @@ from decimal import Decimal
 from types import ModuleType
 from uuid import UUID
 
-import attrs
 import pytest
 from attrs import frozen
 
@@ -127,8 +126,7 @@ def name_of(value: object) -> str:
 
 
 def data_of(error: EsbankError) -> dict[str, object]:
-    fields = attrs.fields(type(error)) if attrs.has(type(error)) else ()
-    return {field.name: getattr(error, field.name) for field in fields}
+    return {name: getattr(error, name) for name in error.__match_args__}
 
 
 def classes_in(module: ModuleType) -> set[type[Exception]]:
@@ -284,6 +282,25 @@ def test_a_definition_error_is_a_type_error() -> None:
 @pytest.mark.parametrize("cls", [InvalidAmount, InvalidCommand])
 def test_an_invalid_argument_of_a_command_is_a_value_error(cls: type) -> None:
     assert issubclass(cls, ValueError)
+
+
+@pytest.mark.parametrize("error", [error for error in EVERY_ERROR if error not in BARE], ids=name_of)
+def test_an_error_is_made_of_its_data_by_order_or_by_name(error: EsbankError) -> None:
+    assert tuple(data_of(error).values()) == error.args == type(error)(**data_of(error)).args
+
+
+def test_an_error_that_is_made_by_names_survives_pickling() -> None:
+    error = StoreClosed(problem="it is closed", store="till.db")
+
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - we have just written it
+
+    assert (copy.store, copy.problem) == ("till.db", "it is closed")
+
+
+def test_an_error_shows_its_data_by_name() -> None:
+    assert repr(StreamNotFound(STREAM)) == f"StreamNotFound(stream={STREAM!r}, until=None)"
+    assert repr(AccountAlreadyExists()) == "AccountAlreadyExists()"
+    assert repr(BankError("told")) == "BankError('told')"
 
 
 def test_an_error_is_equal_to_itself_alone() -> None:

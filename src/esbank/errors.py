@@ -35,8 +35,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import define
-
 if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
@@ -47,8 +45,15 @@ if TYPE_CHECKING:
 class EsbankError(Exception):
     """Whatever esbank raises for a caller to handle."""
 
+    # Errors are written out, and not made by attrs, because importing esbank would then take a tenth longer.
 
-@define(eq=False, slots=False)
+    __match_args__: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        data = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__match_args__)
+        return f"{type(self).__name__}({data})" if data else super().__repr__()
+
+
 class ConcurrencyError(EsbankError):
     """The stream is not at the version the writer expected; nothing was stored.
 
@@ -56,9 +61,13 @@ class ConcurrencyError(EsbankError):
     the stream is, 0 when it is empty.
     """
 
-    stream: StreamId
-    expected: ExpectedVersion
-    actual: int
+    __match_args__ = ("stream", "expected", "actual")
+
+    def __init__(self, stream: StreamId, expected: ExpectedVersion, actual: int) -> None:
+        super().__init__(stream, expected, actual)
+        self.stream = stream
+        self.expected = expected
+        self.actual = actual
 
     def __str__(self) -> str:
         return (
@@ -67,12 +76,15 @@ class ConcurrencyError(EsbankError):
         )
 
 
-@define(eq=False, slots=False)
 class DuplicateEvent(EsbankError):
     """An event id is in its stream already and this append is not an exact repeat of the one that wrote it."""
 
-    stream: StreamId
-    event_id: UUID
+    __match_args__ = ("stream", "event_id")
+
+    def __init__(self, stream: StreamId, event_id: UUID) -> None:
+        super().__init__(stream, event_id)
+        self.stream = stream
+        self.event_id = event_id
 
     def __str__(self) -> str:
         return (
@@ -81,12 +93,15 @@ class DuplicateEvent(EsbankError):
         )
 
 
-@define(eq=False, slots=False)
 class CommandIdReused(EsbankError):
     """A command id that has been executed on this stream came back with a different command; nothing was stored."""
 
-    stream: StreamId
-    command_id: str
+    __match_args__ = ("stream", "command_id")
+
+    def __init__(self, stream: StreamId, command_id: str) -> None:
+        super().__init__(stream, command_id)
+        self.stream = stream
+        self.command_id = command_id
 
     def __str__(self) -> str:
         return (
@@ -95,12 +110,15 @@ class CommandIdReused(EsbankError):
         )
 
 
-@define(eq=False, slots=False)
 class StreamNotFound(EsbankError):
     """Nothing was ever appended to the stream, or nothing yet by the moment `until` that was asked about."""
 
-    stream: StreamId
-    until: datetime | None = None
+    __match_args__ = ("stream", "until")
+
+    def __init__(self, stream: StreamId, until: datetime | None = None) -> None:
+        super().__init__(stream, until)
+        self.stream = stream
+        self.until = until
 
     def __str__(self) -> str:
         if self.until is None:
@@ -111,13 +129,16 @@ class StreamNotFound(EsbankError):
         return f"{self.stream} did not exist yet by {self.until}."
 
 
-@define(eq=False, slots=False)
 class VersionNotFound(EsbankError):
     """The stream has not come to this version yet; `actual` is the version at which it is."""
 
-    stream: StreamId
-    version: int
-    actual: int
+    __match_args__ = ("stream", "version", "actual")
+
+    def __init__(self, stream: StreamId, version: int, actual: int) -> None:
+        super().__init__(stream, version, actual)
+        self.stream = stream
+        self.version = version
+        self.actual = actual
 
     def __str__(self) -> str:
         return (
@@ -126,12 +147,15 @@ class VersionNotFound(EsbankError):
         )
 
 
-@define(eq=False, slots=False)
 class UnhandledCommand(EsbankError):
     """The aggregate has no ``@handles`` method for the class of the command; nothing was stored."""
 
-    aggregate: type
-    command: type
+    __match_args__ = ("aggregate", "command")
+
+    def __init__(self, aggregate: type, command: type) -> None:
+        super().__init__(aggregate, command)
+        self.aggregate = aggregate
+        self.command = command
 
     def __str__(self) -> str:
         return (
@@ -140,12 +164,15 @@ class UnhandledCommand(EsbankError):
         )
 
 
-@define(eq=False, slots=False)
 class UnappliedEvent(EsbankError):
     """The aggregate has no ``@applies`` method for the class of the event; nothing was stored."""
 
-    aggregate: type
-    event: type
+    __match_args__ = ("aggregate", "event")
+
+    def __init__(self, aggregate: type, event: type) -> None:
+        super().__init__(aggregate, event)
+        self.aggregate = aggregate
+        self.event = event
 
     def __str__(self) -> str:
         if self.event in {list, tuple}:
@@ -156,23 +183,29 @@ class UnappliedEvent(EsbankError):
         )
 
 
-@define(eq=False, slots=False)
 class DefinitionError(EsbankError, TypeError):
     """A class or a registry cannot work as it is written."""
 
-    problem: str
+    __match_args__ = ("problem",)
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
 
     def __str__(self) -> str:
         return self.problem
 
 
-@define(eq=False, slots=False)
 class UnknownEventType(EsbankError):
     """A stored event has a type name that no class in the registry bears."""
 
-    type: str
-    stream: StreamId
-    version: int
+    __match_args__ = ("type", "stream", "version")
+
+    def __init__(self, type: str, stream: StreamId, version: int) -> None:
+        super().__init__(type, stream, version)
+        self.type = type
+        self.stream = stream
+        self.version = version
 
     def __str__(self) -> str:
         return (
@@ -181,53 +214,68 @@ class UnknownEventType(EsbankError):
         )
 
 
-@define(eq=False, slots=False)
 class EventEncodingError(EsbankError):
     """A value cannot be stored as its field is typed; `field` is the path to it, as in ``lines[2].price``."""
 
-    type: str
-    field: str
-    reason: str
+    __match_args__ = ("type", "field", "reason")
+
+    def __init__(self, type: str, field: str, reason: str) -> None:
+        super().__init__(type, field, reason)
+        self.type = type
+        self.field = field
+        self.reason = reason
 
     def __str__(self) -> str:
         return f"{self.type}{'.' if self.field else ''}{self.field} cannot be stored: {self.reason}"
 
 
-@define(eq=False, slots=False)
 class EventDecodingError(EsbankError):
     """A stored event does not fit its class; `field` is the path to the misfit, empty when it is the whole event."""
 
-    type: str
-    stream: StreamId
-    version: int
-    field: str
-    reason: str
+    __match_args__ = ("type", "stream", "version", "field", "reason")
+
+    def __init__(self, type: str, stream: StreamId, version: int, field: str, reason: str) -> None:
+        super().__init__(type, stream, version, field, reason)
+        self.type = type
+        self.stream = stream
+        self.version = version
+        self.field = field
+        self.reason = reason
 
     def __str__(self) -> str:
         where = f", field {self.field}" if self.field else ""
         return f"{self.stream} version {self.version} ({self.type}{where}) cannot be read: {self.reason}"
 
 
-@define(eq=False, slots=False)
 class NewerSchemaVersion(EventDecodingError):
     """A stored event has a higher schema version than its class: newer code wrote it, so this code must not guess."""
 
-    stored: int
-    known: int
+    __match_args__ = ("type", "stream", "version", "field", "reason", "stored", "known")
+
+    def __init__(
+        self, type: str, stream: StreamId, version: int, field: str, reason: str, stored: int, known: int
+    ) -> None:
+        super().__init__(type, stream, version, field, reason)
+        self.args += (stored, known)
+        self.stored = stored
+        self.known = known
 
 
-@define(eq=False, slots=False)
 class ProjectionError(EsbankError):
     """A projector failed at an event. It stays before that event: nothing was skipped, and nothing of it was kept.
 
     The failure itself is the ``__cause__``.
     """
 
-    projector: str
-    stream: StreamId
-    version: int
-    position: int
-    type: str
+    __match_args__ = ("projector", "stream", "version", "position", "type")
+
+    def __init__(self, projector: str, stream: StreamId, version: int, position: int, type: str) -> None:
+        super().__init__(projector, stream, version, position, type)
+        self.projector = projector
+        self.stream = stream
+        self.version = version
+        self.position = position
+        self.type = type
 
     def __str__(self) -> str:
         return (
@@ -252,14 +300,17 @@ class NoDigests(EsbankError):
         )
 
 
-@define(eq=False, slots=False)
 class ImportRefused(EsbankError):
     """An event of another log cannot go on where this one ends; nothing was stored of what was imported with it."""
 
-    stream: StreamId
-    version: int
-    position: int
-    reason: str
+    __match_args__ = ("stream", "version", "position", "reason")
+
+    def __init__(self, stream: StreamId, version: int, position: int, reason: str) -> None:
+        super().__init__(stream, version, position, reason)
+        self.stream = stream
+        self.version = version
+        self.position = position
+        self.reason = reason
 
     def __str__(self) -> str:
         return (
@@ -268,15 +319,18 @@ class ImportRefused(EsbankError):
         )
 
 
-@define(eq=False, slots=False)
 class NotACopy(EsbankError):
     """The target of a copy does not hold the beginning of its source, so there is nothing to go on with.
 
     `position` is that of the target's last event. Nothing was copied.
     """
 
-    position: int
-    problem: str
+    __match_args__ = ("position", "problem")
+
+    def __init__(self, position: int, problem: str) -> None:
+        super().__init__(position, problem)
+        self.position = position
+        self.problem = problem
 
     def __str__(self) -> str:
         return (
@@ -285,22 +339,28 @@ class NotACopy(EsbankError):
         )
 
 
-@define(eq=False, slots=False)
 class CheckpointError(EsbankError):
     """A view and its checkpoint do not belong to the events at hand, so going on could skip events in silence."""
 
-    projector: str
-    problem: str
+    __match_args__ = ("projector", "problem")
+
+    def __init__(self, projector: str, problem: str) -> None:
+        super().__init__(projector, problem)
+        self.projector = projector
+        self.problem = problem
 
     def __str__(self) -> str:
         return f"projector {self.projector!r}: {self.problem}"
 
 
-@define(eq=False, slots=False)
 class AlreadyRunning(EsbankError):
     """Somebody else, in this process or in another one, holds this name: for a projector, another runner."""
 
-    name: str
+    __match_args__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
 
     def __str__(self) -> str:
         return (
@@ -309,25 +369,27 @@ class AlreadyRunning(EsbankError):
         )
 
 
-@define(eq=False, slots=False)
 class StorageError(EsbankError):
     """The database refused or failed. `store` says which one; the driver's own error, if any, is the ``__cause__``."""
 
-    store: str
-    problem: str
+    __match_args__ = ("store", "problem")
+
+    def __init__(self, store: str, problem: str) -> None:
+        super().__init__(store, problem)
+        self.store = store
+        self.problem = problem
 
     def __str__(self) -> str:
         return f"{self.store}: {self.problem}"
 
 
-@define(eq=False, slots=False)
 class StoreClosed(StorageError):
     """The store was closed before this call."""
 
-    problem: str = "the store is closed; open a new one."
+    def __init__(self, store: str, problem: str = "the store is closed; open a new one.") -> None:
+        super().__init__(store, problem)
 
 
-@define(eq=False, slots=False)
 class StoreUnavailable(StorageError):
     """The database cannot be reached now, or has ended the session before a commit; nothing was stored. Try again.
 
@@ -335,7 +397,6 @@ class StoreUnavailable(StorageError):
     """
 
 
-@define(eq=False, slots=False)
 class UnknownOutcome(StorageError):
     """A commit failed, so the write may or may not have happened.
 

@@ -19,8 +19,6 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from attrs import define
-
 from esbank import EsbankError
 
 __all__ = [
@@ -51,7 +49,6 @@ class BankError(EsbankError):
         return "the account" if self.account_id is None else f"account {self.account_id}"
 
 
-@define(eq=False, slots=False)
 class AccountAlreadyExists(BankError):
     """An account is opened once."""
 
@@ -59,7 +56,6 @@ class AccountAlreadyExists(BankError):
         return f"{self._account} was opened before; choose another id"
 
 
-@define(eq=False, slots=False)
 class AccountNotFound(BankError):
     """There is no such account."""
 
@@ -67,7 +63,6 @@ class AccountNotFound(BankError):
         return f"{self._account} does not exist; open it first"
 
 
-@define(eq=False, slots=False)
 class AccountIsClosed(BankError):
     """A closed account takes no more commands."""
 
@@ -75,33 +70,42 @@ class AccountIsClosed(BankError):
         return f"{self._account} is closed"
 
 
-@define(eq=False, slots=False)
 class InsufficientFunds(BankError):
     """More was requested than the balance and the overdraft limit give."""
 
-    requested: Decimal
-    available: Decimal
+    __match_args__ = ("requested", "available")
+
+    def __init__(self, requested: Decimal, available: Decimal) -> None:
+        super().__init__(requested, available)
+        self.requested = requested
+        self.available = available
 
     def __str__(self) -> str:
         return f"{self.requested} was requested from {self._account}, {self.available} is available"
 
 
-@define(eq=False, slots=False)
 class NonZeroBalance(BankError):
     """Only an account with nothing on it, and nothing owed, can be closed."""
 
-    balance: Decimal
+    __match_args__ = ("balance",)
+
+    def __init__(self, balance: Decimal) -> None:
+        super().__init__(balance)
+        self.balance = balance
 
     def __str__(self) -> str:
         return f"the balance of {self._account} is {self.balance}; bring it to zero before closing"
 
 
-@define(eq=False, slots=False)
 class TransactionNotFound(BankError):
     """There is no deposit or withdrawal at this version; `found` is the type of the event there, None without one."""
 
-    version: int
-    found: str | None = None
+    __match_args__ = ("version", "found")
+
+    def __init__(self, version: int, found: str | None = None) -> None:
+        super().__init__(version, found)
+        self.version = version
+        self.found = found
 
     def __str__(self) -> str:
         if self.found is None:
@@ -112,12 +116,15 @@ class TransactionNotFound(BankError):
         )
 
 
-@define(eq=False, slots=False)
 class CorrectionOfCorrection(BankError):
     """A correction is not corrected; the transaction that it corrects, at the version `original`, may be again."""
 
-    version: int
-    original: int
+    __match_args__ = ("version", "original")
+
+    def __init__(self, version: int, original: int) -> None:
+        super().__init__(version, original)
+        self.version = version
+        self.original = original
 
     def __str__(self) -> str:
         return (
@@ -126,34 +133,43 @@ class CorrectionOfCorrection(BankError):
         )
 
 
-@define(eq=False, slots=False)
 class NothingToCorrect(BankError):
     """A correction would change nothing: the transaction is of this amount as it is."""
 
-    version: int
-    amount: Decimal
+    __match_args__ = ("version", "amount")
+
+    def __init__(self, version: int, amount: Decimal) -> None:
+        super().__init__(version, amount)
+        self.version = version
+        self.amount = amount
 
     def __str__(self) -> str:
         return f"the transaction at version {self.version} of {self._account} is of {self.amount} already"
 
 
-@define(eq=False, slots=False)
 class InvalidAmount(BankError, ValueError):
     """An amount of money that cannot be."""
 
-    amount: object
-    problem: str
+    __match_args__ = ("amount", "problem")
+
+    def __init__(self, amount: object, problem: str) -> None:
+        super().__init__(amount, problem)
+        self.amount = amount
+        self.problem = problem
 
     def __str__(self) -> str:
         return f"{self.amount!r:.60} is no valid amount: {self.problem}"
 
 
-@define(eq=False, slots=False)
 class InvalidCommand(BankError, ValueError):
     """A command with a field that makes no sense."""
 
-    field: str
-    problem: str
+    __match_args__ = ("field", "problem")
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(field, problem)
+        self.field = field
+        self.problem = problem
 
     def __str__(self) -> str:
         return f"{self.field}: {self.problem}"

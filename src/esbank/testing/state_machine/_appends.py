@@ -7,7 +7,7 @@ from itertools import pairwise
 from operator import attrgetter, itemgetter
 from typing import Final, TypeAlias
 
-from attrs import asdict, frozen
+from attrs import frozen
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, MultipleResults, multiple, rule
 
@@ -173,5 +173,5 @@ def _place(stored: StoredEvent) -> tuple[StreamId, int, NewEvent]:
 
 
 def _tell(error: ConcurrencyError | DuplicateEvent) -> str:
-    data = ", ".join(f"{name} {value}" for name, value in asdict(error, recurse=False).items())
+    data = ", ".join(f"{name} {getattr(error, name)}" for name in error.__match_args__)
     return f"with {type(error).__name__} ({data})"
