@@ -1,6 +1,5 @@
 """The names that people may use are listed, whole, sorted, and cheap to import."""
 
-import json
 import os
 import re
 import subprocess
@@ -25,7 +24,9 @@ def rank(name: str) -> tuple[int, str]:
 
 def public_names(module: ModuleType) -> set[str]:
     return {
-        name for name, value in vars(module).items() if not name.startswith("_") and not isinstance(value, ModuleType)
+        name
+        for name in dir(module)
+        if not name.startswith("_") and name != "TYPE_CHECKING" and not isinstance(getattr(module, name), ModuleType)
     }
 
 
@@ -50,6 +51,22 @@ def test_the_public_names_are_all_there_and_no_other_leaks(package: str) -> None
     assert public_names(module) == set(module.__all__)
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_star_imports_all_the_public_names(package: str) -> None:
+    namespace: dict[str, object] = {}
+    exec(f"from {package} import *", namespace)  # noqa: S102 - it is our own
+
+    assert set(import_module(package).__all__) == namespace.keys() - {"__builtins__"}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_name_that_there_is_not_is_refused_as_anywhere(package: str) -> None:
+    name = "nothing"
+
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'nothing'"):
+        getattr(import_module(package), name)
+
+
 def test_an_error_that_can_be_raised_can_be_imported_from_the_top() -> None:
     errors = {
         name
@@ -65,14 +82,18 @@ def test_every_package_says_what_it_is_for(path: Path) -> None:
     assert path.read_text(encoding="utf-8").startswith('"""')
 
 
-@pytest.fixture(scope="module")
-def imported() -> set[str]:
-    """Return what a new process has imported after ``import esbank``."""
+def imported_by(statement: str) -> set[str]:
+    """Return what a new process has imported after a statement."""
     # A process whose coverage is measured imports more than its own.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-    code = "import sys, json; import esbank; print(json.dumps(list(sys.modules)))"
-    process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
-    return set(json.loads(process.stdout))
+    code = f"import sys; {statement}; print(*sys.modules)"
+    process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    return set(process.stdout.split())
+
+
+@pytest.fixture(scope="module")
+def imported() -> set[str]:
+    return imported_by("import esbank")
 
 
 @pytest.mark.parametrize(
@@ -82,9 +103,12 @@ def imported() -> set[str]:
         "cattrs",
         "esbank.backends",
         "esbank.bank",
+        "esbank.projection",
         "esbank.testing",
         "logging.config",
         "logging.handlers",
+        "matplotlib",
+        "pathlib",
         "psycopg",
         "pytest",
         "sqlite3",
@@ -92,6 +116,18 @@ def imported() -> set[str]:
 )
 def test_importing_esbank_does_not_import(module: str, imported: set[str]) -> None:
     assert module not in imported
+
+
+def test_accounts_need_no_projections() -> None:
+    imported = imported_by("from esbank.bank import BankAccount, Deposit; import esbank.backends.sqlite")
+
+    assert "esbank.bank.account" in imported
+    assert not {"cattrs", "esbank.projection", "esbank.bank.service", "esbank.bank.views"} & imported
+
+
+def test_projections_are_imported_when_they_are_asked_for() -> None:
+    assert "esbank.projection" in imported_by("from esbank import Projector")
+    assert "esbank.bank.service" in imported_by("from esbank.bank import Bank")
 
 
 def test_esbank_tells_type_checkers_that_it_is_typed() -> None:

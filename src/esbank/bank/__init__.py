@@ -3,6 +3,8 @@
 It is written with nothing but esbank's public names, to be used as it is, extended, or read.
 """
 
+from typing import TYPE_CHECKING
+
 from esbank.bank.account import (
     AccountClosed,
     AccountCommand,
@@ -32,15 +34,17 @@ from esbank.bank.errors import (
     NothingToCorrect,
     TransactionNotFound,
 )
-from esbank.bank.service import Bank
-from esbank.bank.views import (
-    AccountDetails,
-    AccountDetailsQuery,
-    AccountRow,
-    TransactionHistory,
-    TransactionHistoryQuery,
-    TransactionRow,
-)
+
+if TYPE_CHECKING:
+    from esbank.bank.service import Bank
+    from esbank.bank.views import (
+        AccountDetails,
+        AccountDetailsQuery,
+        AccountRow,
+        TransactionHistory,
+        TransactionHistoryQuery,
+        TransactionRow,
+    )
 
 __all__ = [
     "AccountAlreadyExists",
@@ -76,3 +80,17 @@ __all__ = [
     "Withdraw",
     "Withdrawn",
 ]
+
+if not TYPE_CHECKING:  # so that type checkers still refuse a name that there is not
+
+    def __getattr__(name: str) -> object:
+        """Import the service and the views once one of their names is asked for: accounts need no projections."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from esbank.bank import service, views  # noqa: PLC0415 - for that, this function is here
+
+        value = globals()[name] = getattr(views if name in views.__all__ else service, name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -7,7 +7,6 @@ import types
 from collections.abc import Callable
 from copy import deepcopy
 from enum import Enum, Flag
-from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -169,7 +168,10 @@ def _no_load(_value: object, cls: type) -> Any:
 
 def _hooked_converter(hooks: Hooks) -> Converter:
     """Make a converter that knows the user's hooks alone, not cattrs' own, which coerce."""
-    from cattrs import Converter  # noqa: PLC0415 - most programs have no hooks, and it is slow to import
+    # Most programs have no hooks, and these are slow to import.
+    from pathlib import Path  # noqa: PLC0415
+
+    from cattrs import Converter  # noqa: PLC0415
 
     converter = Converter()
     converter.register_unstructure_hook_func(lambda _: True, _no_dump)
