@@ -43,8 +43,8 @@ check: docs ## Run the linters, type checkers, documented examples and wheel che
 	$(BIN)/pytest --quiet README.md docs src
 	$(BIN)/python scripts/check_wheel.py
 
-bench: $(VENV)/bench.stamp ## Run the benchmarks
-	@$(BIN)/python -m benchmarks
+bench: $(VENV)/bench.stamp ## Run the benchmarks and keep what they measure in docs/performance
+	@$(BIN)/python -m benchmarks --write docs/performance
 
 mutants: $(VENV)/mutants.stamp ## Change the code in small ways and see whether the tests notice
 	@$(BIN)/python -m scripts.mutants $(PART) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) \

@@ -1,35 +1,27 @@
-"""What views cost: a rebuild against a bare loop, appends with an inline view, and projectors that share a read.
-
-Run it with ``python -m benchmarks.views``. Within a round the contenders take turns, and every other round they do so
-in the opposite order. A ratio is the median of the ratios of the rounds.
-"""
+"""What views cost: a rebuild against a bare loop, appends with an inline view, and projectors that share a read."""
 
 import json
 import shutil
 import sqlite3
-import statistics
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from attrs import frozen
 
+from benchmarks.contender import Contender, Work
+from benchmarks.rounds import Row, Settings, Table, measure
+from benchmarks.tables import report
 from esbank import EventEnvelope, ProjectionRunner, Projector, projects
 from esbank.backends.sqlite import SQLiteEventStore
 from esbank.store import ANY_VERSION, NewEvent, StreamId, Transaction
 
-ROUNDS = 5
-EVENTS = 50_000
-APPENDS = 1_000
 ACCOUNTS = 500
 PAGE = 1_000
 
-TABLES = {
+COLUMNS = {
     "balances": "(account TEXT PRIMARY KEY, balance TEXT NOT NULL, moves INTEGER NOT NULL)",
     "moves": "(position INTEGER PRIMARY KEY, account TEXT NOT NULL, amount TEXT NOT NULL, made_by TEXT NOT NULL)",
 }
@@ -52,7 +44,7 @@ class Moved:
 class Ledger(Projector):
     """Two tables: one row for each account, one for each movement."""
 
-    tables: ClassVar[Mapping[str, str]] = TABLES
+    tables: ClassVar[Mapping[str, str]] = COLUMNS
 
     @projects(Moved)
     def _moved(self, envelope: EventEnvelope[Moved], tx: Transaction) -> None:
@@ -93,6 +85,93 @@ class MovesC(Moves):
     table: ClassVar[str] = "moves_c"
 
 
+class Views(Contender):
+    """esbank, with views of movements."""
+
+    title = "esbank"
+    inline: Sequence[type[Projector]] = ()
+    followed: Sequence[type[Projector]] = ()
+
+    def fill_log(self, count: int) -> None:
+        """Write a log to make views of."""
+        with SQLiteEventStore(self.folder / "log.db", durability="normal") as store:
+            by_stream: dict[StreamId, list[NewEvent]] = {}
+            for stream, event in events(count):
+                by_stream.setdefault(stream, []).append(event)
+            for part in range(0, count // ACCOUNTS, 10):  # interleaved, as accounts are
+                for stream, of_one in by_stream.items():
+                    store.append(stream, of_one[part : part + 10], expected_version=ANY_VERSION)
+
+    def rebuild(self, _count: int) -> Work:
+        """Rebuild a view; the first one is there already, empty."""
+        store = self._open(self._copy_of_log())
+        return ProjectionRunner(store, [Ledger()]).rebuild
+
+    def append(self, count: int) -> Work:
+        """Append events one by one, each durable before the next."""
+        store = self._open(self.folder / "events.db", *(projector() for projector in self.inline))
+        made = events(count)
+
+        def work() -> None:
+            for stream, event in made:
+                store.append(stream, [event], expected_version=ANY_VERSION)
+
+        return work
+
+    def catch_up(self, _count: int) -> Work:
+        """Bring new views to the end of the log."""
+        path = self._copy_of_log()
+        store, views = self._open(path), self._open(path.with_name("views.db"))
+        return ProjectionRunner(store, [projector() for projector in self.followed], views=views).catch_up
+
+    def _copy_of_log(self) -> Path:
+        folder = Path(self.opened.enter_context(tempfile.TemporaryDirectory(dir=self.folder)))
+        return Path(shutil.copy(self.folder / "log.db", folder))
+
+    def _open(self, path: Path, *inline: Projector) -> SQLiteEventStore:
+        return self.opened.enter_context(SQLiteEventStore(path, inline=inline))
+
+
+class BareViews(Views):
+    """The same rows of the same file, and the same statements, with ``sqlite3`` alone."""
+
+    title = "bare driver"
+
+    def rebuild(self, _count: int) -> Work:
+        """Make a view."""
+        path = self._copy_of_log()
+        connection = self.opened.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
+        connection.execute("PRAGMA synchronous=FULL")
+        return lambda: bare_loop(connection)
+
+
+class InlineView(Views):
+    """With a view that changes in the transaction of each append."""
+
+    title = "with an inline view"
+    inline = (Ledger,)
+
+
+class NoView(Views):
+    """Without one."""
+
+    title = "without"
+
+
+class ThreeProjectors(Views):
+    """Three views, which share one reading of the log."""
+
+    title = "3 projectors"
+    followed = (Moves, MovesB, MovesC)
+
+
+class OneProjector(Views):
+    """One view."""
+
+    title = "1 projector"
+    followed = (Moves,)
+
+
 def events(count: int) -> list[tuple[StreamId, NewEvent]]:
     """Make movements on many accounts."""
     made: list[tuple[StreamId, NewEvent]] = []
@@ -102,38 +181,11 @@ def events(count: int) -> list[tuple[StreamId, NewEvent]]:
     return made
 
 
-def fill(path: Path) -> None:
-    """Write a log to make views of."""
-    with SQLiteEventStore(path, durability="normal") as store:
-        by_stream: dict[StreamId, list[NewEvent]] = {}
-        for stream, event in events(EVENTS):
-            by_stream.setdefault(stream, []).append(event)
-        for part in range(0, EVENTS // ACCOUNTS, 10):  # interleaved, as accounts are
-            for stream, of_one in by_stream.items():
-                store.append(stream, of_one[part : part + 10], expected_version=ANY_VERSION)
-
-
-def rebuild(path: Path) -> float:
-    """Rebuild by esbank; the first view is there already, empty."""
-    with SQLiteEventStore(path) as store:
-        runner = ProjectionRunner(store, [Ledger()])
-        return seconds(runner.rebuild)
-
-
-def rebuild_bare(path: Path) -> float:
-    """Read the same rows of the same file, and execute the same statements, with ``sqlite3`` alone."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("PRAGMA synchronous=FULL")
-        for table in TABLES:
-            connection.execute(f"DROP TABLE IF EXISTS bare_{table}")
-        return seconds(lambda: bare_loop(connection))
-
-
 def bare_loop(connection: sqlite3.Connection) -> None:
     """Do what a rebuild has to do at least: read a page, decode it, execute, remember the place, commit."""
     set_balance = SET_BALANCE.replace("{balances}", "bare_balances")
     add_move = ADD_MOVE.replace("{moves}", "bare_moves")
-    for table, columns in TABLES.items():
+    for table, columns in COLUMNS.items():
         connection.execute(f"CREATE TABLE bare_{table} {columns}")
     connection.execute("CREATE TABLE IF NOT EXISTS bare_place (position INTEGER)")
     connection.execute("DELETE FROM bare_place")
@@ -163,77 +215,35 @@ def bare_loop(connection: sqlite3.Connection) -> None:
         connection.execute("COMMIT")
 
 
-def append(path: Path, inline: Collection[Projector]) -> float:
-    """Append events one by one, each durable before the next."""
-    with SQLiteEventStore(path, inline=tuple(inline)) as store:
-        made = events(APPENDS)
-
-        def work() -> None:
-            for stream, event in made:
-                store.append(stream, [event], expected_version=ANY_VERSION)
-
-        return seconds(work)
+def table_of(title: str, subject: type[Views], other: type[Views], row: Row) -> Table:
+    """Compare one way with another."""
+    contenders = {cls.title: f"benchmarks.views:{cls.__name__}" for cls in (subject, other)}
+    return Table(title, subject.title, contenders, [row], compared={other.title: [other.title]})
 
 
-def catch_up(path: Path, projectors: Sequence[type[Projector]]) -> float:
-    """Bring new views to the end of the log."""
-    with SQLiteEventStore(path) as store, SQLiteEventStore(path.with_name("views.db")) as views:
-        runner = ProjectionRunner(store, [projector() for projector in projectors], views=views)
-        return seconds(runner.catch_up)
+TABLES = (
+    table_of(
+        "rebuild of a view of two tables, per second",
+        Views,
+        BareViews,
+        Row("views-rebuild", "events", 50_000, 5_000, "rebuild", fill="fill_log"),
+    ),
+    table_of(
+        "durable appends of one event, per second",
+        InlineView,
+        NoView,
+        Row("views-inline", "events", 1_000, 20, "append"),
+    ),
+    table_of(
+        "catching up, per second",
+        ThreeProjectors,
+        OneProjector,
+        Row("views-shared", "events", 50_000, 5_000, "catch_up", fill="fill_log"),
+    ),
+)
 
 
-def seconds(work: Callable[[], object]) -> float:
+def run(settings: Settings) -> str:
     """Measure."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
-def in_turns(
-    title: str, contenders: Mapping[str, Callable[[Path], float]], log: Path | None = None
-) -> dict[str, list[float]]:
-    """Measure each contender in each round, on a file of its own: a copy of a log, or a new one."""
-    found: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(1, ROUNDS + 1):
-        print(f"{title}: round {number} of {ROUNDS}", file=sys.stderr)
-        turns = list(contenders.items())[:: -1 if number % 2 == 0 else 1]
-        for name, work in turns:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "events.db"
-                if log is not None:
-                    shutil.copyfile(log, path)
-                found[name].append(work(path))
-    return found
-
-
-def print_table(title: str, count: int, found: Mapping[str, Sequence[float]]) -> None:
-    """Print rates per second, and the first contender's as a ratio to that of each other."""
-    first, *others = found
-    print(f"| {title}, per second |", " | ".join(found), "|", " | ".join(f"{first} / {name}" for name in others), "|")
-    print("| --- |", " | ".join(["---:"] * (len(found) + len(others))), "|")
-    rates = [f"{count / statistics.median(rounds):,.0f}" for rounds in found.values()]
-    ratios = [[other / mine for other, mine in zip(found[name], found[first], strict=True)] for name in others]
-    shown = [f"{statistics.median(ratio):.2f} ({min(ratio):.2f}-{max(ratio):.2f})" for ratio in ratios]
-    print(f"| {count:,} events |", " | ".join(rates), "|", " | ".join(shown), "|\n")
-
-
-def main() -> None:
-    """Measure and print."""
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "log.db"
-        fill(log)
-
-        found = in_turns("rebuild", {"esbank": rebuild, "bare driver": rebuild_bare}, log)
-        print_table("rebuild of a view of two tables", EVENTS, found)
-
-        inline, plain = partial(append, inline=[Ledger()]), partial(append, inline=[])
-        found = in_turns("append", {"with an inline view": inline, "without": plain})
-        print_table("appends of one event, each durable", APPENDS, found)
-
-        three, one = partial(catch_up, projectors=[Moves, MovesB, MovesC]), partial(catch_up, projectors=[Moves])
-        found = in_turns("catch up", {"3 projectors": three, "1 projector": one}, log)
-        print_table("catching up", EVENTS, found)
-
-
-if __name__ == "__main__":
-    main()
+    tables = [table for table in TABLES if table.rows_in(settings)]
+    return "\n\n".join(report(table, measure(table, settings), settings) for table in tables)
