@@ -13,6 +13,7 @@ project_copyright = f"2026, {author}"
 release = metadata.version(project)
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
+exclude_patterns = ["performance/*"]  # performance.md includes them
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 default_role = "code"  # what docstrings put between single backticks: parameters, and names of all kinds
