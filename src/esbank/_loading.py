@@ -53,13 +53,11 @@ class Loader(Generic[A]):
         self._aggregate = aggregate
         self._codec = codec
         self._states: StateCodec[A] = StateCodec(aggregate, codec.registry.forms)
+        self.copy = self._states.copy
+        """Copies a state so that no change to one shows in the other."""
         self._policy = policy
         self._reader = store if isinstance(store, DataReader) else None
         self._snapshots = None if isinstance(policy, NoSnapshots) else self._snapshot_store()
-
-    def copy(self, state: A) -> A:
-        """Copy a state so that no change to one shows in the other."""
-        return self._states.copy(state)
 
     def load(self, stream: StreamId, *, up_to: int | None = None) -> Replayed[A]:
         """Replay a stream up to a version, or to its end; one that does not exist is at version 0."""

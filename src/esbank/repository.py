@@ -104,6 +104,7 @@ class Repository(Generic[A_co]):
         self._store = store
         self._aggregate = aggregate
         self._codec = EventCodec(_complete_registry(aggregate, registry))
+        self._classes = frozenset(self._codec.registry.classes)
         self._loader = Loader(store, aggregate, self._codec, snapshots)
         self._cache: Cache[Replayed[A_co]] = Cache(cache)
         self._max_attempts = max_attempts
@@ -302,25 +303,26 @@ class Repository(Generic[A_co]):
             try:
                 _check_expected(stream, order.expected_version, replayed.version)
                 state = self._loader.copy(replayed.state)
-                decided = self._decide_on(state, order)
+                events, new_events = self._decide_on(state, order)
             except Exception:
                 if replayed.is_fresh or not self._loader.catch_up(stream, replayed):
                     self._cache.put(stream, replayed)
                     raise
             else:
-                if decided or replayed.is_fresh or not self._loader.catch_up(stream, replayed):
-                    return state, [event for event, _ in decided], [new for _, new in decided]
+                if events or replayed.is_fresh or not self._loader.catch_up(stream, replayed):
+                    return state, events, new_events
 
-    def _decide_on(self, state: Aggregate[Any, Any], order: _Order) -> list[tuple[object, NewEvent]]:
-        decided: list[tuple[object, NewEvent]] = []
-        by_class = self._codec.registry.by_class
-        events: Iterator[object] = decide(state, order.commands, copy=self._codec.copy)
-        for event in events:
-            if by_class(type(event)) is None and type(event) not in state.event_classes():
+    def _decide_on(self, state: Aggregate[Any, Any], order: _Order) -> tuple[list[object], list[NewEvent]]:
+        events: list[object] = []
+        new_events: list[NewEvent] = []
+        decided: Iterator[object] = decide(state, order.commands, copy=self._codec.copy)
+        for event in decided:
+            if type(event) not in self._classes and type(event) not in state.event_classes():
                 raise UnappliedEvent(type(state), type(event))
-            event_id = None if order.stamp is None else order.stamp.event_id(len(decided))
-            decided.append((event, self._codec.encode(event, event_id=event_id, metadata=order.metadata)))
-        return decided
+            event_id = None if order.stamp is None else order.stamp.event_id(len(events))
+            new_events.append(self._codec.encode(event, event_id=event_id, metadata=order.metadata))
+            events.append(event)
+        return events, new_events
 
     def _first_outcome(self, stream: StreamId, order: _Order) -> Executed[Any, Any] | None:
         """Return what the command did when it was executed before, None if it never was or has no id."""

@@ -50,7 +50,7 @@ class Request:
 
     def check(self, heads: Heads) -> None:
         """Raise ``ConcurrencyError`` for the first stream that is not as expected."""
-        check_expectations(self.parts, lambda stream: heads.of[stream].version)
+        check_expectations(self.parts, heads.version_of)
 
 
 class Appender:

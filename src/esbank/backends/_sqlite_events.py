@@ -86,12 +86,21 @@ class Head(NamedTuple):
 _ABSENT: Final = Head()
 
 
-class Heads(NamedTuple):
+class Heads:
     """Where streams are, and where the log is: its last position, and when that was recorded."""
 
-    of: Mapping[StreamId, Head]
-    position: int
-    recorded_at: int
+    def __init__(self, found: Mapping[tuple[str, str], Head], position: int, recorded_at: int) -> None:
+        self._found = found
+        self.position = position
+        self.recorded_at = recorded_at
+
+    def of(self, stream: StreamId) -> Head:
+        """Return where a stream is."""
+        return self._found.get((stream.category, stream.key), _ABSENT)
+
+    def version_of(self, stream: StreamId) -> int:
+        """Return the version at which a stream is."""
+        return self.of(stream).version
 
 
 def heads_of(connection: Connection, streams: Sequence[StreamId]) -> Heads:
@@ -106,12 +115,12 @@ def heads_of(connection: Connection, streams: Sequence[StreamId]) -> Heads:
     if end is None:
         rows = connection.rows(LAST)
         end = rows[0] if rows else (0, 0)
-    return Heads({stream: found.get((stream.category, stream.key), _ABSENT) for stream in streams}, *end)
+    return Heads(found, *end)
 
 
 def head_of_stream(connection: Connection, stream: StreamId) -> Head:
     """Look where a stream is."""
-    return heads_of(connection, [stream]).of[stream]
+    return heads_of(connection, [stream]).of(stream)
 
 
 def insert(
@@ -135,7 +144,7 @@ def insert(
         first = position + 1
         stored: list[StoredEvent] = []
         for append in appends:
-            head = heads.of[append.stream]
+            head = heads.of(append.stream)
             row = _add_stream(connection, append.stream) if head.row is None else head.row
             for columns, correlation_id in number(
                 append,

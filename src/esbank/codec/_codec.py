@@ -48,6 +48,7 @@ class EventCodec:
             for cls in registry.classes
             if (binding := registry.by_class(cls)) is not None and binding.form.changes
         }
+        self._unchanging = frozenset(registry.classes) - self._copiers.keys()
 
     @property
     def registry(self) -> EventRegistry:
@@ -110,8 +111,7 @@ class EventCodec:
 
         That is the event itself, if nothing can change it.
         """
-        cls = type(event)
-        return self.decode(stored) if cls in self._copiers or self._registry.by_class(cls) is None else event
+        return event if type(event) in self._unchanging else self.decode(stored)
 
     def copy(self, event: E) -> E:
         """Copy an event so that no change to one shows in the other; itself, if nothing can change it."""
