@@ -32,7 +32,7 @@ from esbank.bank import (
 from esbank.store import StreamId
 from esbank.testing import Scenario, raises
 from tests.doubles import KINDS, Store, open_store
-from tests.typing.savings_account import (
+from tests.typing.savings import (
     AddInterest,
     InterestAdded,
     NoOverdraft,

@@ -11,7 +11,7 @@ from typing import Any, assert_type
 
 import pytest
 from attrs import frozen
-from savings_account import AddInterest, SavingsAccount
+from savings import AddInterest, SavingsAccount
 
 import esbank
 from esbank import (

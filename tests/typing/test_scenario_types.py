@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import assert_type
 
 import pytest
-from savings_account import AddInterest, InterestAdded, SavingsAccount
+from savings import AddInterest, InterestAdded, SavingsAccount
 
 from esbank import DefinitionError, EventEncodingError, Metadata, UnappliedEvent
 from esbank.backends.memory import MemoryEventStore

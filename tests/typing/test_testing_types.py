@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, assert_type
 
 import pytest
-from savings_account import InterestAdded, SavingsAccount
+from savings import InterestAdded, SavingsAccount
 
 import esbank.bank
 from esbank import DefinitionError, EventRegistry, UnappliedEvent, Upcaster, upcaster
