@@ -47,6 +47,7 @@ from esbank.bank import (
     Withdrawn,
 )
 from esbank.bank.money import CURRENCIES
+from esbank.store import StreamId
 from esbank.testing import Scenario, ViewScenario, check_snapshots, raises
 
 SAVINGS = Scenario(SavingsAccount)
@@ -202,6 +203,15 @@ def test_a_command_that_makes_no_sense_names_the_field(
     assert refused.value.field == field
 
 
+def test_interest_counts_in_the_past_as_what_it_was(savings: Repository[SavingsAccount]) -> None:
+    noons = [datetime(2026, month, 1, 12, tzinfo=UTC) for month in (1, 3, 2)]
+    savings.execute("s-1", OpenAccount("Ada"), Deposit(1000), metadata=Metadata(occurred_at=noons[0]))
+    savings.execute("s-1", Deposit(1000), metadata=Metadata(occurred_at=noons[1]))  # which is ahead of its time
+    savings.execute("s-1", CreditInterest(RATE, *JANUARY), metadata=Metadata(occurred_at=noons[2]))
+
+    assert savings.load("s-1", occurred_until=noons[2]).state.balance == Decimal("1006.20")
+
+
 # Corrections.
 
 
@@ -270,8 +280,10 @@ def test_the_view_adds_up_interest_by_account_and_year() -> None:
     over_new_year = (date(2026, 12, 15), date(2027, 1, 14))
     ViewScenario(InterestByYear).given(
         SavingsAccount, "s-1", OPENED, credited("0.10", "1000.10"), credited("0.20", "1000.30", first)
-    ).given(SavingsAccount, "s-2", OPENED, credited("0.40", "1000.40", over_new_year)).then(
-        interest_by_year=[("s-1", 2026, "0.30"), ("s-2", 2027, "0.40")]
+    ).given(
+        SavingsAccount, "s-2", OPENED, credited("0.40", "1000.40"), credited("0.80", "1001.20", over_new_year)
+    ).given(StreamId("ChildrensSavings", "s-3"), credited("1.60", "1001.60")).then(
+        interest_by_year=[("s-1", 2026, "0.30"), ("s-2", 2026, "0.40"), ("s-2", 2027, "0.80")]
     )
 
 
