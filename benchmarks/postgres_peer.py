@@ -12,7 +12,7 @@ from eventsourcing.persistence import StoredEvent
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
-from benchmarks.peer import Account, Bank
+from benchmarks.contenders.eventsourcing import Account, BankWithSnapshots
 
 NAME = "eventsourcing"
 
@@ -44,7 +44,7 @@ class Contender:
             "POSTGRES_SCHEMA": place,
             "CREATE_TABLE": "yes" if create else "no",
         }
-        self._application = Bank(env=environment)
+        self._application = BankWithSnapshots(env=environment)
 
     @classmethod
     def open(cls, dsn: str, place: str) -> Self:
@@ -71,8 +71,7 @@ class Contender:
 
     def commands(self, name: str, count: int) -> Callable[[], None]:
         """Open an account; return what deposits, each durable before the next."""
-        del name  # it has an id instead
-        account = Account("Alice")
+        account = Account(name, "Alice")
         self._application.save(account)
 
         def deposit() -> None:

@@ -31,6 +31,7 @@ from esbank.store import (
 __all__ = [
     "MOST",
     "REPEAT",
+    "AppendRequest",
     "ConstraintError",
     "WrittenMetadata",
     "check_appends",
@@ -253,6 +254,24 @@ def write_metadata(appends: Iterable[StreamAppend]) -> dict[int, WrittenMetadata
 def _write(metadata: Metadata) -> WrittenMetadata:
     occurred_at = None if metadata.occurred_at is None else microseconds(metadata.occurred_at)
     return WrittenMetadata(metadata.to_json(), metadata.correlation_id, occurred_at)
+
+
+class AppendRequest:
+    """What ``append_many`` is given, with the metadata written."""
+
+    def __init__(
+        self,
+        appends: Sequence[StreamAppend],
+        conditions: Sequence[StreamCondition],
+        metadata: Mapping[int, WrittenMetadata],
+    ) -> None:
+        self.appends = appends
+        self.metadata = metadata
+        self.parts = concerned(appends, conditions)
+        """All that names a stream and expects something of it."""
+        self.streams = [part.stream for part in self.parts]
+        self.count = sum([len(append.events) for append in appends])
+        """How many events there are."""
 
 
 _NOTHING_WRITTEN: Final = WrittenMetadata(NO_METADATA.to_json(), None, None)

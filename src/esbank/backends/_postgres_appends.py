@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 from attrs import evolve, frozen
 from psycopg.types.numeric import Int4, Int8
 
-from esbank.backends._appends import MOST, ConstraintError, WrittenMetadata, concerned, flatten, shared_failure
+from esbank.backends._appends import MOST, AppendRequest, ConstraintError, WrittenMetadata, flatten, shared_failure
 from esbank.backends._group_commit import GroupCommit
 from esbank.backends._postgres_arrays import (
     BIGINT,
@@ -60,8 +60,8 @@ _DURABLE: Final = frozenset({"on", "remote_apply"})
 _CANCELLED: Final = frozenset({LOCKED_OUT, "57014"})
 
 
-class Request:
-    """What ``append_many`` is given, with the metadata written."""
+class Request(AppendRequest):
+    """One append, with how much it is to send."""
 
     def __init__(
         self,
@@ -69,12 +69,7 @@ class Request:
         conditions: Sequence[StreamCondition],
         metadata: Mapping[int, WrittenMetadata],
     ) -> None:
-        self.appends = appends
-        self.metadata = metadata
-        self.parts = concerned(appends, conditions)
-        """All that names a stream."""
-        self.count = sum([len(append.events) for append in appends])
-        """How many events there are."""
+        super().__init__(appends, conditions, metadata)
         self.weight = sum([_AROUND_DATA + len(event.data) for append in appends for event in append.events])
         """How much that is to send."""
 
@@ -157,7 +152,7 @@ class Appender:
 
     def append(self, request: Request) -> Answer:
         """Make an append, whose answer rests on nothing but what is committed."""
-        names: frozenset[Hashable] = frozenset([part.stream for part in request.parts])
+        names: frozenset[Hashable] = frozenset(request.streams)
         if self._group.is_busy:
             request.pack()  # while the others are on their way
         answer = self._group.submit(request, names, request.weight)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final, TypeAlias
 
 from esbank.backends._appends import (
+    AppendRequest,
     ConstraintError,
-    WrittenMetadata,
     check_expectations,
-    concerned,
     results,
     shared_failure,
     write_metadata,
@@ -34,19 +33,8 @@ Answer: TypeAlias = tuple[AppendResult, ...]
 TellInline: TypeAlias = Callable[[Connection, Sequence[StoredEvent]], None]
 
 
-class Request:
-    """One append, with its metadata written; `parts` are all that names a stream and expects something of it."""
-
-    def __init__(
-        self,
-        appends: Sequence[StreamAppend],
-        conditions: Sequence[StreamCondition],
-        metadata: Mapping[int, WrittenMetadata],
-    ) -> None:
-        self.appends = appends
-        self.metadata = metadata
-        self.parts = concerned(appends, conditions)
-        self.streams = [part.stream for part in self.parts]
+class Request(AppendRequest):
+    """One append, to be held against where its streams are."""
 
     def check(self, heads: Heads) -> None:
         """Raise ``ConcurrencyError`` for the first stream that is not as expected."""
@@ -89,9 +77,7 @@ class Appender:
         self._database.check_not_writing()
         if self._process != os.getpid():
             self._begin()  # those who waited are not in a forked child
-        answer = self._group.submit(
-            request, frozenset(request.streams), sum([len(append.events) for append in appends])
-        )
+        answer = self._group.submit(request, frozenset(request.streams), request.count)
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Final, TypeVar
@@ -161,23 +161,21 @@ class EventCodec:
         if len(set(kinds)) == 1:
             events = self._read_all(kinds[0], texts)
             return (decode(at) for at in range(len(texts))) if events is None else events
-        places: dict[tuple[str, int], list[int]] = {}
-        for at, kind in enumerate(kinds):
-            places.setdefault(kind, []).append(at)
-        return self._in_order(kinds, texts, places, decode)
+        return self._in_order(kinds, texts, decode)
 
     def _in_order(
-        self,
-        kinds: Sequence[tuple[str, int]],
-        texts: Sequence[str],
-        places: Mapping[tuple[str, int], Sequence[int]],
-        decode: Callable[[int], object],
+        self, kinds: Sequence[tuple[str, int]], texts: Sequence[str], decode: Callable[[int], object]
     ) -> Iterator[object]:
-        read = {kind: self._read_all(kind, [texts[at] for at in of_kind]) for kind, of_kind in places.items()}
-        decoded = {kind: None if events is None else iter(events) for kind, events in read.items()}
+        texts_of: dict[tuple[str, int], list[str]] = {}
+        for kind, text in zip(kinds, texts, strict=True):
+            texts_of.setdefault(kind, []).append(text)
+        decoded: dict[tuple[str, int], Iterator[object] | None] = {}
+        for kind, of_kind in texts_of.items():
+            events = self._read_all(kind, of_kind)
+            decoded[kind] = None if events is None else iter(events)
         for at, kind in enumerate(kinds):
-            of_kind = decoded[kind]
-            yield decode(at) if of_kind is None else next(of_kind)
+            together = decoded[kind]
+            yield decode(at) if together is None else next(together)
 
     def _read_all(self, kind: tuple[str, int], texts: Sequence[str]) -> Sequence[object] | None:
         binding = self._by_type(*kind)
