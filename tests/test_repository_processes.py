@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import random
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from decimal import Decimal
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
-from esbank import EveryNEvents, Repository
+from attrs import define
+
+from esbank import EveryNEvents, Repository, handles
 from esbank.backends.sqlite import SQLiteEventStore
-from esbank.bank import BankAccount, Deposit, InsufficientFunds, OpenAccount, Withdraw
+from esbank.bank import AccountEvent, BankAccount, Deposit, InsufficientFunds, OpenAccount, Withdraw
 from esbank.store import StreamId
 from tests.basket import Add, AddNumbered, Basket
 
 SPAWN: Final = get_context("spawn")
 ACCOUNTS: Final = [f"acc-{number}" for number in range(10)]
-PATIENT: Final = 1000
 
 
 def move_money(path: Path, seed: int, commands: int) -> list[tuple[str, int]]:
@@ -27,7 +29,7 @@ def move_money(path: Path, seed: int, commands: int) -> list[tuple[str, int]]:
     chance = random.Random(seed)  # noqa: S311  # no secret
     accepted: list[tuple[str, int]] = []
     with SQLiteEventStore(path) as store:
-        accounts = Repository(store, BankAccount, snapshots=EveryNEvents(50), max_attempts=PATIENT)
+        accounts = Repository(store, BankAccount, snapshots=EveryNEvents(50))
         for _ in range(commands):
             account, cents = chance.choice(ACCOUNTS), chance.randint(-500, 500) or 1
             amount = Decimal(abs(cents)).scaleb(-2)
@@ -62,9 +64,50 @@ def test_processes_that_share_accounts_lose_nothing(tmp_path: Path) -> None:
         assert [with_snapshots.load(account) for account in ACCOUNTS] == [accounts.load(key) for key in ACCOUNTS]
 
 
+@define
+class SlowAccount(BankAccount):
+    """An account that thinks for so long that another process is always faster."""
+
+    category: ClassVar[str] = BankAccount.category
+
+    @handles(Deposit)
+    def deposit(self, command: Deposit) -> Iterator[AccountEvent]:
+        time.sleep(0.01)
+        yield from super().deposit(command)
+
+
+def deposit_cents_without_a_pause(path: Path) -> None:
+    with SQLiteEventStore(path) as store:
+        accounts = Repository(store, BankAccount)
+        while True:
+            accounts.execute("acc-1", Deposit(Decimal("0.01")))
+
+
+def test_who_takes_longer_to_decide_than_another_process_to_write_has_a_turn_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "bank.db"
+    with SQLiteEventStore(path) as store:
+        accounts = Repository(store, SlowAccount)
+        accounts.execute("acc-1", OpenAccount("Ada"))
+        process = SPAWN.Process(target=deposit_cents_without_a_pause, args=(path,), daemon=True)
+        process.start()
+        while store.version(StreamId("BankAccount", "acc-1")) < 10:
+            assert process.is_alive()
+            time.sleep(0.001)
+
+        for _ in range(10):
+            accounts.execute("acc-1", Deposit(100))
+
+        assert process.is_alive()
+        process.kill()
+        process.join()
+        process.close()
+        deposits = Counter(getattr(envelope.event, "amount", None) for envelope in accounts.history("acc-1"))
+        assert deposits[Decimal(100)] == 10
+
+
 def add_numbered(path: Path, commands: int) -> list[tuple[int, list[str]]]:
     with SQLiteEventStore(path) as store:
-        baskets = Repository(store, Basket, max_attempts=PATIENT)
+        baskets = Repository(store, Basket)
         outcomes = [
             baskets.execute("b1", AddNumbered(), AddNumbered(), command_id=f"c{number}") for number in range(commands)
         ]

@@ -48,7 +48,8 @@ def handles(*commands: type[Any]) -> _HandlesMark[Any, Any, Any]:
 
     The method yields the events that the command causes (or returns an iterable of them), or raises what the domain
     raises to refuse. It never changes the state: each event is applied as it is yielded, so what follows in the method
-    sees its effect.
+    sees its effect. It may be called again for the same command, and inside a transaction, so it asks no store and has
+    no side effects.
     """
     return _HANDLES(*commands)
 

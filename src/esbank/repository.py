@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from itertools import chain, takewhile
 from typing import Any, Final, Generic, TypeVar, cast
@@ -35,9 +36,12 @@ from esbank.snapshots import NoSnapshots, SnapshotPolicy
 from esbank.store import (
     NO_METADATA,
     EventStore,
+    ExclusiveStore,
     ExpectedVersion,
     Metadata,
     NewEvent,
+    PendingAppend,
+    StoreTransaction,
     StreamId,
     check_expectation,
     is_expected,
@@ -52,6 +56,8 @@ E_co = TypeVar("E_co", covariant=True)
 
 _log: Final = logging.getLogger("esbank.repository")
 _NO_SNAPSHOTS: Final = NoSnapshots()
+_NO_TURN: Final = nullcontext()
+_RACES: Final = 3
 _LONGEST_PAUSE: Final = 0.1
 
 
@@ -80,7 +86,8 @@ class Repository(Generic[A_co]):
 
     `registry` names the events, by default those that the aggregate applies. `snapshots` says when to take one.
     `cache` is how many aggregates to keep in memory: a command on one of them needs no read at all. `max_attempts` is
-    how often to decide before a ``ConcurrencyError`` is the caller's.
+    how often to decide before a ``ConcurrencyError`` is the caller's; from the fourth time on, an ``ExclusiveStore``
+    keeps every other writer out meanwhile.
 
     Raises ``DefinitionError`` when the aggregate cannot work with the registry, the policy or the store.
     """
@@ -262,7 +269,7 @@ class Repository(Generic[A_co]):
             replayed.is_fresh = False
         for attempt in range(1, self._max_attempts + 1):
             try:
-                return self._attempt(stream, replayed, order)
+                return self._attempt(stream, replayed, order, self._turn(attempt))
             except StorageError:
                 raise
             except Exception as error:
@@ -278,12 +285,32 @@ class Repository(Generic[A_co]):
             self._loader.catch_up(stream, replayed)
         raise AssertionError  # the last attempt has returned or raised
 
-    def _attempt(self, stream: StreamId, replayed: Replayed[A_co], order: _Order) -> Executed[Any, Any]:
-        state, events, new_events = self._decide(stream, replayed, order)
-        if not events:
-            self._cache.put(stream, replayed)
-            return self._first_outcome(stream, order) or Executed(state, replayed.version, ())
-        result = self._store.append(stream, new_events, expected_version=replayed.version)
+    def _turn(self, attempt: int) -> AbstractContextManager[StoreTransaction | None]:
+        """Return what to decide in: who has lost some races waits for a turn, and then nobody is faster.
+
+        Otherwise who takes longer to decide than others take to write would lose every race, in SQLite above all, where
+        who has the lock is the first to have it again.
+        """
+        if attempt <= _RACES or not isinstance(self._store, ExclusiveStore):
+            return _NO_TURN
+        return self._store.exclusive_transaction()
+
+    def _attempt(
+        self,
+        stream: StreamId,
+        replayed: Replayed[A_co],
+        order: _Order,
+        turn: AbstractContextManager[StoreTransaction | None],
+    ) -> Executed[Any, Any]:
+        with turn as transaction:
+            if transaction is not None:
+                self._loader.catch_up(stream, replayed)
+            state, events, new_events = self._decide(stream, replayed, order)
+            if not events:
+                self._cache.put(stream, replayed)
+                return self._first_outcome(stream, order) or Executed(state, replayed.version, ())
+            appended = (transaction or self._store).append(stream, new_events, expected_version=replayed.version)
+        result = appended.result if isinstance(appended, PendingAppend) else appended
         if result.version != replayed.version + len(events):
             # The store has recognised a repeat that a racer with the same command id recorded at an earlier version.
             raise DuplicateEvent(stream, new_events[0].event_id)

@@ -1,6 +1,7 @@
 """Stores whose optional capabilities are broken: snapshots, views, claims, transactions, inline handlers, copies."""
 # ruff: noqa: ANN401  # what is passed on as it came
 
+import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -321,6 +322,23 @@ class CommitsTheStatementsOfARepeat(MemoryEventStore):
             return super()._append(connection, appends, *rest)
         self._views.commit(connection)
         return first
+
+
+@caught_by("test_who_decides_in_an_exclusive_transaction_is_never_too_late")
+class ExcludesOnlyTransactions(SQLiteEventStore):
+    """An exclusive transaction excludes other transactions, and lets appends through."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.exclusive = threading.Lock()
+
+    @contextmanager
+    def exclusive_transaction(self) -> Generator[Collecting]:
+        with self.exclusive:
+            with super().transaction() as tx:
+                transaction = Collecting(tx)
+            yield transaction
+            transaction.resolve(self.append_many(transaction.appends))
 
 
 # Inline handlers

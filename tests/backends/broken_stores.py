@@ -110,6 +110,7 @@ def suite(kind: type[Store | Bare], tests: Iterable[str], **flags: bool) -> type
     class Suite(EventStoreConformance):
         is_shared_by_processes = is_file
         has_queries_during_transactions = is_file
+        has_exclusive_transactions = is_file
         has_inline = True
 
         @pytest.fixture

@@ -38,10 +38,11 @@ SAY_SO = {
     "test_the_store_keeps_snapshots_if_it_says_so",
     "test_the_store_keeps_views_if_it_says_so",
     "test_the_store_has_transactions_if_it_says_so",
+    "test_the_store_has_exclusive_transactions_if_it_says_so",
     "test_the_store_can_be_copied_if_it_says_so",
 }
 EVERYTHING = {"has_snapshots": True, "has_views": True, "has_transactions": True, "can_be_copied": True}
-NOTHING = dict.fromkeys([*EVERYTHING, "has_inline", "is_shared_by_processes"], False)
+NOTHING = dict.fromkeys([*EVERYTHING, "has_exclusive_transactions", "has_inline", "is_shared_by_processes"], False)
 
 SECTIONS = {
     "Appends": broken_appends,

@@ -12,6 +12,7 @@ from esbank.testing.conformance import EventStoreConformance
 
 
 class TestSQLiteEventStore(EventStoreConformance):
+    has_exclusive_transactions = True
     is_shared_by_processes = True
 
     @pytest.fixture
@@ -25,6 +26,8 @@ class TestSQLiteEventStore(EventStoreConformance):
 
 
 class TestSQLiteEventStoreOfNormalDurability(EventStoreConformance):
+    has_exclusive_transactions = True
+
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[EventStore]:
         with SQLiteEventStore(tmp_path / "events.db", durability="normal") as store:
@@ -33,6 +36,7 @@ class TestSQLiteEventStoreOfNormalDurability(EventStoreConformance):
 
 class TestSQLiteEventStoreWithoutDigests(EventStoreConformance):
     has_digests = False
+    has_exclusive_transactions = True
 
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[EventStore]:

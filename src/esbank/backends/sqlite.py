@@ -159,6 +159,10 @@ class SQLiteEventStore:
             )
         )
 
+    def exclusive_transaction(self) -> AbstractContextManager[StoreTransaction]:
+        """Open a transaction as `transaction` does: in SQLite there is one writer at a time."""
+        return self.transaction()
+
     def read(
         self,
         stream: StreamId,

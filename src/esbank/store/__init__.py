@@ -33,7 +33,7 @@ from esbank.store._streams import (
     is_expected,
 )
 from esbank.store._subscriptions import Subscription, seconds_to_wait
-from esbank.store._transactions import PendingAppend, StoreTransaction, TransactionalStore
+from esbank.store._transactions import ExclusiveStore, PendingAppend, StoreTransaction, TransactionalStore
 
 __all__ = [
     "ANY_VERSION",
@@ -46,6 +46,7 @@ __all__ = [
     "DigestNext",
     "EventData",
     "EventStore",
+    "ExclusiveStore",
     "ExpectedVersion",
     "InlineHandler",
     "Metadata",

@@ -11,7 +11,7 @@ from esbank.store._events import NewEvent
 from esbank.store._protocols import AppendResult, Transaction
 from esbank.store._streams import ExpectedVersion, StreamId
 
-__all__ = ["PendingAppend", "StoreTransaction", "TransactionalStore"]
+__all__ = ["ExclusiveStore", "PendingAppend", "StoreTransaction", "TransactionalStore"]
 
 
 class PendingAppend:
@@ -83,5 +83,21 @@ class TransactionalStore(Protocol):
           store: ``StorageError``.
         - Whether it excludes other writers depends on the database. What is read in it may change before it commits,
           unless the statements lock it, or an expectation holds it.
+        """
+        ...
+
+
+@runtime_checkable
+class ExclusiveStore(Protocol):
+    """The optional capability to keep every other writer out while one makes up its mind.
+
+    A repository asks for it when a command has lost some races for its stream: it then decides in its turn to write, so
+    nobody is faster, however long it takes.
+    """
+
+    def exclusive_transaction(self) -> AbstractContextManager[StoreTransaction]:
+        """Open a transaction as ``TransactionalStore.transaction`` does; until it ends, nobody else appends.
+
+        What is read meanwhile, by any method of the store, is the latest there is, and waits for nothing.
         """
         ...

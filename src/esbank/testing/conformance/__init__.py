@@ -121,6 +121,8 @@ class EventStoreConformance(
     """Whether views are queried beside an open transaction; else a query waits for it, and is refused inside it."""
     has_transactions: ClassVar[bool] = True
     """Whether appends can share a transaction with the caller's own tables: the store is a ``TransactionalStore``."""
+    has_exclusive_transactions: ClassVar[bool] = False
+    """Whether such a transaction can keep every other writer out: the store is an ``ExclusiveStore``."""
     can_be_copied: ClassVar[bool] = True
     """Whether its log can be given away, and another one taken just as it is: the store is a ``PortableLog``."""
     has_inline: ClassVar[bool] = False

@@ -4,12 +4,22 @@
 from __future__ import annotations
 
 import threading
+import time
 from functools import partial
+from typing import ClassVar
 
 import pytest
 
 from esbank.errors import ConcurrencyError
-from esbank.store import ANY_VERSION, AppendResult, EventStore, StreamAppend, TransactionalStore, ViewStore
+from esbank.store import (
+    ANY_VERSION,
+    AppendResult,
+    EventStore,
+    ExclusiveStore,
+    StreamAppend,
+    TransactionalStore,
+    ViewStore,
+)
 from esbank.testing.conformance._given import ACCOUNT, OTHER, in_threads, new_event, new_events
 from esbank.testing.conformance._transactions import ADD, pay, payments, write
 
@@ -20,6 +30,8 @@ RACERS = 6
 
 class TransactionRaces:
     """Threads that share a ``TransactionalStore``; `Transactions` gives it to them."""
+
+    has_exclusive_transactions: ClassVar[bool] = False
 
     def test_no_row_and_no_event_is_lost_when_many_write_both(
         self, transactions: TransactionalStore, store: EventStore
@@ -109,3 +121,30 @@ class TransactionRaces:
 
         assert in_threads([deposit, read_events_first, read_rows_first]) == [None] * 3
         assert rows() == store.count() == 60
+
+    # Transactions that keep everybody else out
+
+    def test_the_store_has_exclusive_transactions_if_it_says_so(self, store: EventStore) -> None:
+        assert isinstance(store, ExclusiveStore) == self.has_exclusive_transactions
+
+    def test_who_decides_in_an_exclusive_transaction_is_never_too_late(self, store: EventStore) -> None:
+        if not isinstance(store, ExclusiveStore):
+            pytest.skip("this store has no transactions that keep every other writer out")
+        exclusive: ExclusiveStore = store
+
+        def decide() -> None:
+            for _ in range(5):
+                with exclusive.exclusive_transaction() as tx:
+                    version = store.version(ACCOUNT)
+                    time.sleep(0.005)
+                    assert store.version(ACCOUNT) == len(list(store.read(ACCOUNT))) == version
+                    tx.append(ACCOUNT, new_events(1), expected_version=version)
+
+        def append() -> None:
+            for _ in range(30):
+                store.append(ACCOUNT, new_events(1), expected_version=ANY_VERSION)
+                time.sleep(0.001)
+
+        assert in_threads([decide, decide, append]) == [None] * 3
+
+        assert [event.version for event in store.read(ACCOUNT)] == list(range(1, 41))
