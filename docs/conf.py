@@ -5,6 +5,7 @@ from time import time_ns
 
 from sphinx.application import Sphinx
 
+from esbank.backends.memory import MemoryEventStore
 from esbank.store import NO_METADATA
 
 project = "esbank"
@@ -39,7 +40,13 @@ def tidy_signature(
     """Write defaults as the code does; show no arguments for a protocol, which nobody calls."""
     if getattr(documented, "_is_protocol", False):
         return "", None
-    for value, name in ((repr(NO_METADATA), "NO_METADATA"), (repr(time_ns), "time_ns"), ("= NOTHING", "= ...")):
+    for value, name in (
+        (repr(NO_METADATA), "NO_METADATA"),
+        (repr(time_ns), "time_ns"),
+        ("= NOTHING", "= ..."),
+        ("= Ellipsis", "= ..."),
+        (repr(MemoryEventStore), MemoryEventStore.__name__),
+    ):
         arguments = arguments and arguments.replace(value, name)
     return arguments, returns
 

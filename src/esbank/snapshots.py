@@ -45,7 +45,10 @@ def _positive(_instance: object, _attribute: object, value: int) -> None:
 
 @frozen
 class EveryNEvents(SnapshotPolicy):
-    """Take one as soon as `n` events have come since the last: a load then never replays more than `n` events."""
+    """Take one as soon as `n` events have come since the last: a load then never replays more than `n` events.
+
+    Raises ``ValueError`` for an `n` below 1.
+    """
 
     n: int = field(validator=_positive)
 

@@ -1,4 +1,5 @@
 """Stores to choose from, each imported by its own path so that its driver stays optional.
 
-``esbank.backends.memory`` for tests, ``esbank.backends.sqlite`` for one file on one machine.
+``esbank.backends.sqlite`` is for one file on one machine, ``esbank.backends.postgres`` for several machines, and
+``esbank.backends.memory`` for tests. ``esbank.backends.jsonl`` is no store, but a file in which a log is moved or kept.
 """

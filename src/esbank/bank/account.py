@@ -93,7 +93,11 @@ def _event_id(_: object, attribute: Attribute[UUID], value: object) -> None:
 
 @frozen
 class OpenAccount(AccountCommand):
-    """Open an account; `overdraft_limit` is how far below zero its balance may go."""
+    """Open an account; `overdraft_limit` is how far below zero its balance may go.
+
+    Raises ``InvalidAmount`` for an amount below zero, and ``InvalidCommand`` for an empty owner or a `currency` that is
+    no code of ISO 4217.
+    """
 
     owner: str = field(validator=_some_text)
     currency: str = field(default="EUR", validator=_currency)
@@ -103,7 +107,10 @@ class OpenAccount(AccountCommand):
 
 @frozen
 class Deposit(AccountCommand):
-    """Put money in."""
+    """Put `amount` in, in the currency of the account; `by` is who pays it in.
+
+    Raises ``InvalidAmount`` unless the amount is an exact, finite number above zero.
+    """
 
     amount: Decimal = field(converter=amount_of, validator=_positive)
     by: str = field(default="", validator=_text)
@@ -111,7 +118,7 @@ class Deposit(AccountCommand):
 
 @frozen
 class Withdraw(AccountCommand):
-    """Take money out."""
+    """Take `amount` out, in the currency of the account; `by` is who takes it. Raises as `Deposit` does."""
 
     amount: Decimal = field(converter=amount_of, validator=_positive)
     by: str = field(default="", validator=_text)
@@ -151,7 +158,7 @@ class CorrectTransaction(AccountCommand):
 
 @frozen
 class CloseAccount(AccountCommand):
-    """Close the account for good."""
+    """Close the account for good, and say why; the reason may be empty."""
 
     reason: str = field(validator=_text)
 
@@ -178,7 +185,7 @@ class AccountOpened(AccountEvent):
 @event(name="Deposited", schema_version=1)
 @frozen
 class Deposited(AccountEvent):
-    """Money came in."""
+    """Money came in, `amount` of it, and made the balance `balance_after`; `by` is who paid it in."""
 
     amount: Decimal
     balance_after: Decimal
@@ -188,7 +195,7 @@ class Deposited(AccountEvent):
 @event(name="Withdrawn", schema_version=1)
 @frozen
 class Withdrawn(AccountEvent):
-    """Money went out."""
+    """Money went out, `amount` of it, and made the balance `balance_after`; `by` is who took it."""
 
     amount: Decimal
     balance_after: Decimal
@@ -217,7 +224,7 @@ class TransactionCorrected(AccountEvent):
 @event(name="AccountClosed", schema_version=1)
 @frozen
 class AccountClosed(AccountEvent):
-    """The account was closed."""
+    """The account was closed for good, and why."""
 
     reason: str
 
@@ -226,8 +233,11 @@ class Status(Enum):
     """The life of an account."""
 
     NEW = "new"
+    """It has not been opened yet."""
     OPEN = "open"
+    """It takes commands."""
     CLOSED = "closed"
+    """It takes none any more."""
 
 
 @define
@@ -253,7 +263,7 @@ class BankAccount(Aggregate[AccountCommand, AccountEvent]):
 
     @handles(OpenAccount)
     def open(self, command: OpenAccount) -> Iterator[AccountEvent]:
-        """Open an account once, with amounts in the units of its currency."""
+        """Open an account once, with amounts in the units of its currency; raises ``AccountAlreadyExists``."""
         if self.status is not Status.NEW:
             raise AccountAlreadyExists
         yield AccountOpened(
@@ -265,14 +275,17 @@ class BankAccount(Aggregate[AccountCommand, AccountEvent]):
 
     @handles(Deposit)
     def deposit(self, command: Deposit) -> Iterator[AccountEvent]:
-        """Take any amount into an open account."""
+        """Take any amount into an open account.
+
+        Raises ``AccountNotFound``, ``AccountIsClosed``, and ``InvalidAmount`` for more decimals than its currency has.
+        """
         self.require_open()
         amount = in_currency(command.amount, self.currency)
         yield Deposited(amount, add(self.balance, amount), command.by)
 
     @handles(Withdraw)
     def withdraw(self, command: Withdraw) -> Iterator[AccountEvent]:
-        """Give what is available from an open account."""
+        """Give what is available from an open account; raises ``InsufficientFunds``, and whatever `deposit` raises."""
         self.require_open()
         amount = in_currency(command.amount, self.currency)
         if amount > self.available:
@@ -283,7 +296,8 @@ class BankAccount(Aggregate[AccountCommand, AccountEvent]):
     def correct(self, command: CorrectTransaction) -> Iterator[AccountEvent]:
         """Set a transaction right, relative to how it was last corrected; refuse what would change nothing.
 
-        It states what is true, so it may take the balance lower than any withdrawal may.
+        It states what is true, so it may take the balance lower than any withdrawal may. Raises ``NothingToCorrect``,
+        and whatever `deposit` raises.
         """
         self.require_open()
         amount = in_currency(command.amount, self.currency)
@@ -305,7 +319,10 @@ class BankAccount(Aggregate[AccountCommand, AccountEvent]):
 
     @handles(CloseAccount)
     def close(self, command: CloseAccount) -> Iterator[AccountEvent]:
-        """Close an open account that has a balance of zero."""
+        """Close an open account that has a balance of zero.
+
+        Raises ``NonZeroBalance``, ``AccountNotFound`` and ``AccountIsClosed``.
+        """
         self.require_open()
         if self.balance != 0:
             raise NonZeroBalance(self.balance)

@@ -50,14 +50,14 @@ class BankError(EsbankError):
 
 
 class AccountAlreadyExists(BankError):
-    """An account is opened once."""
+    """An account is opened once, and its id is not free again after it was closed."""
 
     def __str__(self) -> str:
         return f"{self._account} was opened before; choose another id"
 
 
 class AccountNotFound(BankError):
-    """There is no such account."""
+    """There is no such account, or was none yet at the moment asked about."""
 
     def __str__(self) -> str:
         return f"{self._account} does not exist; open it first"
@@ -71,7 +71,7 @@ class AccountIsClosed(BankError):
 
 
 class InsufficientFunds(BankError):
-    """More was requested than the balance and the overdraft limit give."""
+    """More was `requested` than is `available`: the balance, and the overdraft limit on top."""
 
     __match_args__ = ("requested", "available")
 
@@ -85,7 +85,7 @@ class InsufficientFunds(BankError):
 
 
 class NonZeroBalance(BankError):
-    """Only an account with nothing on it, and nothing owed, can be closed."""
+    """Only an account with a `balance` of zero, nothing on it and nothing owed, can be closed."""
 
     __match_args__ = ("balance",)
 
@@ -148,7 +148,7 @@ class NothingToCorrect(BankError):
 
 
 class InvalidAmount(BankError, ValueError):
-    """An amount of money that cannot be."""
+    """An `amount` of money cannot be; `problem` says why: a float, not finite, not positive, too many decimals."""
 
     __match_args__ = ("amount", "problem")
 
@@ -162,7 +162,7 @@ class InvalidAmount(BankError, ValueError):
 
 
 class InvalidCommand(BankError, ValueError):
-    """A command with a field that makes no sense."""
+    """A `field` of a command makes no sense; `problem` says why."""
 
     __match_args__ = ("field", "problem")
 

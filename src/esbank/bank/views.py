@@ -37,7 +37,10 @@ __all__ = [
 
 
 class AccountDetails(Projector):
-    """One row for each account: who, how much, since when, what went in and out as recorded, and the corrections."""
+    """One row for each account: who, how much, since when, what went in and out as recorded, and the corrections.
+
+    Its table is ``account_details``, its name ``bank.AccountDetails``; `AccountDetailsQuery` asks it.
+    """
 
     name = "bank.AccountDetails"
     categories: ClassVar[Collection[str] | None] = (BankAccount.category,)
@@ -187,13 +190,16 @@ _ACCOUNT: Final = """
 
 
 class AccountDetailsQuery:
-    """Asks `AccountDetails`."""
+    """Asks `AccountDetails`, as it is in a store of views: as of the last time that it was brought up to date.
+
+    Raises ``StorageError`` while there is no such view.
+    """
 
     def __init__(self, views: ViewStore) -> None:
         self._views = views
 
     def get(self, account_id: str) -> AccountRow | None:
-        """Find an account."""
+        """Find an account; None when the view has none of this id."""
         rows = self._views.query(f"{_ACCOUNT} WHERE account_id = :account_id", {"account_id": account_id})
         return _account(rows[0]) if rows else None
 
@@ -225,7 +231,10 @@ def _account(row: tuple[Any, ...]) -> AccountRow:
 
 
 class TransactionHistory(Projector):
-    """One row for each movement, and who, when and why: opening balance, deposits, withdrawals and corrections."""
+    """One row for each movement, and who, when and why: opening balance, deposits, withdrawals and corrections.
+
+    Its table is ``transaction_history``, its name ``bank.TransactionHistory``; `TransactionHistoryQuery` asks it.
+    """
 
     name = "bank.TransactionHistory"
     categories: ClassVar[Collection[str] | None] = (BankAccount.category,)
@@ -333,13 +342,13 @@ class TransactionRow:
 
 
 class TransactionHistoryQuery:
-    """Asks `TransactionHistory`."""
+    """Asks `TransactionHistory`, as `AccountDetailsQuery` does its view."""
 
     def __init__(self, views: ViewStore) -> None:
         self._views = views
 
     def of(self, account_id: str) -> list[TransactionRow]:
-        """List the movements of an account, in order."""
+        """List the movements of an account, in order; none when the view has none of this id."""
         rows = self._views.query(
             """
             SELECT account_id, version, kind, amount, balance_after, made_by, occurred_at, recorded_at,

@@ -16,7 +16,9 @@ from typing import Any, Final, TypeAlias
 __all__ = ["Fields", "Schema", "check_schema", "describe_schema", "misfits"]
 
 Schema: TypeAlias = Any
+"""A type as it is stored, in JSON."""
 Fields: TypeAlias = Mapping[str, Schema]
+"""The fields of an object: the type of each by its name, which ends in a question mark where old data may lack it."""
 
 # Every function here goes down as deep as a schema does.
 _DEEPEST: Final = 100

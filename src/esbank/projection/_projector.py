@@ -76,7 +76,8 @@ def _positive(_instance: object, attribute: Attribute[Any], value: float) -> Non
 class Retry:
     """How often a runner tries an event again before it stops; it waits longer each time.
 
-    `attempts` counts the first one as well; `delay` is how many seconds to wait after it, and doubles up to `most`.
+    `attempts` counts the first one as well; `delay` is how many seconds to wait after it, and doubles up to `most`, in
+    seconds too. Raises ``ValueError`` for a number that is not above zero.
     """
 
     attempts: int = field(default=5, validator=_positive)

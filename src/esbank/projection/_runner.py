@@ -33,6 +33,8 @@ class ProjectionRunner:
     `views` is where the tables are, by default the event store's own database; `registry` names the events, by default
     those that the projectors take. Raises ``DefinitionError`` when two projectors share a name or a table, or when
     there is no place for views.
+
+    Methods that take names of projectors raise ``ValueError`` for one that none of them bears.
     """
 
     def __init__(

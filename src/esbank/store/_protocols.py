@@ -115,7 +115,8 @@ class EventStore(Protocol):
         """Store `events` at the end of `stream`, if it is at `expected_version`.
 
         Raises ``ConcurrencyError`` when the stream is at another version, ``DuplicateEvent`` when an id is taken by
-        another event, and ``ValueError`` when there are no events or the expectation makes no sense.
+        another event, and ``ValueError`` when there are no events or the expectation makes no sense; then nothing was
+        stored. After an ``UnknownOutcome``, repeat the very same call.
         """
         ...
 
@@ -140,7 +141,8 @@ class EventStore(Protocol):
         """Read the events of a stream in version order, or `backwards`.
 
         `after` is exclusive and `up_to` inclusive, both in versions; `limit` counts what is returned. A stream that
-        does not exist is empty. Reads in pages: memory stays flat, and no lock is held between two events.
+        does not exist is empty. Reads in pages: memory stays flat, and no lock is held between two events. Raises
+        ``ValueError`` for a version or a limit below 0.
         """
         ...
 
@@ -155,11 +157,15 @@ class EventStore(Protocol):
         """Read the events of all streams in position order, those after the position `after`, in pages.
 
         `categories` and `types` keep only events of such streams and such types; `limit` counts what is returned.
+        Raises ``ValueError`` for a position or a limit below 0.
         """
         ...
 
     def read_correlated(self, correlation_id: str) -> Iterator[StoredEvent]:
-        """Read the events of one conversation, whatever their streams, in position order, in pages."""
+        """Read the events of one conversation, whatever their streams, in position order, in pages.
+
+        They are those whose metadata have just this `correlation_id`, letter by letter.
+        """
         ...
 
     def subscribe(
@@ -180,7 +186,7 @@ class EventStore(Protocol):
         ...
 
     def count(self, *, after: int | None = None) -> int:
-        """Count the events after a position."""
+        """Count the events after a position, None for all: how far behind it a reader is."""
         ...
 
     def find(self, stream: StreamId, event_id: UUID) -> StoredEvent | None:
@@ -225,7 +231,7 @@ class SnapshotStore(Protocol):
     """The optional capability to keep one snapshot for each stream."""
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
-        """Keep `snapshot` instead of the one that its stream has."""
+        """Keep `snapshot` instead of the one that its stream has; raises ``StreamNotFound`` when it has no events."""
         ...
 
     def load_snapshot(self, stream: StreamId) -> Snapshot | None:
@@ -247,11 +253,14 @@ class Transaction(Protocol):
         ...
 
     def execute(self, sql: str, parameters: Mapping[str, SqlValue] = ..., /) -> Rows:
-        """Execute one statement with ``:name`` parameters; return its rows, if any."""
+        """Execute one statement with ``:name`` parameters; return its rows, if any.
+
+        Raises ``StorageError`` when the database refuses it, for a key that is taken as for a word misspelt.
+        """
         ...
 
     def executemany(self, sql: str, parameters: Iterable[Mapping[str, SqlValue]], /) -> None:
-        """Execute one statement for each set of ``:name`` parameters."""
+        """Execute one statement for each set of ``:name`` parameters. Raises as `execute` does."""
         ...
 
 
@@ -284,9 +293,10 @@ class ViewStore(Protocol):
         ...
 
     def query(self, sql: str, parameters: Mapping[str, SqlValue] = ..., /) -> Rows:
-        """Read what is committed, beside any open transaction.
+        """Read what is committed, beside any open transaction; return the rows.
 
-        A store in memory may wait until the transaction ends, and raises ``StorageError`` when asked inside it.
+        Raises ``StorageError`` when the database refuses the statement. A store in memory may wait until the
+        transaction ends, and raises ``StorageError`` when asked inside it.
         """
         ...
 

@@ -60,7 +60,10 @@ class StreamId(msgspec.Struct, frozen=True, order=True, cache_hash=True):
 
     @classmethod
     def parse(cls, name: str) -> Self:
-        """Read a name as ``str()`` writes it: the category ends at the first ``-``."""
+        """Read a name as ``str()`` writes it: the category ends at the first ``-``.
+
+        Raises ``ValueError`` for a text without one, and for a name that is none.
+        """
         if not isinstance(name, str):
             raise TypeError(f"the name of a stream is a str, not {name!r:.60}")
         category, dash, key = name.partition("-")

@@ -129,7 +129,10 @@ class Outcome(Generic[E]):
         self._error = error
 
     def then(self, *expected: E | Raises) -> None:
-        """Expect just these events, none when nothing is given, or a refusal: ``raises(Error, attribute=value)``."""
+        """Expect just these events, none when nothing is given, or a refusal: ``raises(Error, attribute=value)``.
+
+        Raises ``AssertionError`` that shows what was expected beside what there is.
+        """
         refusals = [one for one in expected if isinstance(one, Raises)]
         if refusals:
             if len(expected) > 1:

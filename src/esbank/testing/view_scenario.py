@@ -118,6 +118,7 @@ class ViewScenario:
         """Expect just these rows in a table of the view, in any order; a table that is not named does not matter.
 
         A row is a tuple of all its columns, or a dict of those that matter, the same ones in all rows of the table.
+        Raises ``AssertionError`` that shows what was expected beside what there is.
         """
         declared = self._projector.tables
         unknown = [table for table in tables if table not in declared]
@@ -130,7 +131,7 @@ class ViewScenario:
                 raise AssertionError(f"the rows of {table} are not those expected (-), but (+):\n{difference}")
 
     def then_query(self, sql: str, rows: Iterable[tuple[SqlValue, ...]]) -> None:
-        """Expect just these rows from a query, and in this order: that of its ``ORDER BY``."""
+        """Expect just these rows from a query, and in this order: that of its ``ORDER BY``. Raises as `then` does."""
         expected = list(rows)
         actual = self._run(lambda views: views.query(sql))
         if actual != expected:
