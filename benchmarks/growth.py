@@ -7,12 +7,12 @@ import random
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.contender import AMOUNT, BY, TAIL, Contender, Work, account
 from benchmarks.rounds import Settings, measure_once
-from benchmarks.tables import markdown
+from benchmarks.tables import Ratio, markdown
 from esbank import ByHand, EventCodec, EventRegistry, NoSnapshots, Repository, SnapshotPolicy
 from esbank.backends.sqlite import SQLiteEventStore
 from esbank.bank import AccountOpened, BankAccount, Deposit, Deposited
@@ -157,30 +157,40 @@ def run(settings: Settings) -> str:
     sizes = SMALL_SIZES if settings.small else SIZES
     if settings.ten_million:
         sizes = (*sizes, TEN_MILLION)
-    found = {size: ask(size, settings) for size in sizes}
-    first = sizes[0]
-    headings = ["seconds", *(f"{size:,} events" for size in sizes), *(f"{size:,} / {first:,}" for size in sizes[1:])]
+    found = ask(sizes, settings)
+    first, *larger = sizes
+    headings = ["seconds", *(f"{size:,} events" for size in sizes), *(f"{size:,} / {first:,}" for size in larger)]
     rows = [
         [
             question,
-            *(f"{found[size][question]:.6f}" for size in sizes),
-            *(f"{found[size][question] / found[first][question]:.2f}" for size in sizes[1:]),
+            *(f"{statistics.median(seconds[size]):.6f}" for size in sizes),
+            *(str(ratio(seconds[size], seconds[first])) for size in larger),
         ]
-        for question in QUESTIONS
+        for question, seconds in found.items()
     ]
     return markdown(headings, rows)
 
 
-def ask(size: int, settings: Settings) -> dict[str, float]:
-    """Return the seconds that each thing takes, once, on a file of that size."""
-    seconds: dict[str, list[float]] = {question: [] for question in QUESTIONS}
+def ask(sizes: Sequence[int], settings: Settings) -> dict[str, dict[int, list[float]]]:
+    """Return the seconds that each thing took in each round on a file of each size; the sizes take turns."""
+    seconds: dict[str, dict[int, list[float]]] = {question: {size: [] for size in sizes} for question in QUESTIONS}
     with tempfile.TemporaryDirectory(dir=settings.folder) as folder:
-        print(f"filling a file with {size:,} events", file=sys.stderr)
-        measure_once("benchmarks.growth:Grown", "fill", Path(folder), size)
+        files = {size: Path(folder, str(size)) for size in sizes}
+        for size, file in files.items():
+            print(f"filling a file with {size:,} events", file=sys.stderr)
+            file.mkdir()
+            measure_once("benchmarks.growth:Grown", "fill", file, size)
         for number in range(1, settings.rounds + 1):
-            print(f"round {number} of {settings.rounds}: {size:,} events", file=sys.stderr)
+            print(f"round {number} of {settings.rounds}: growth", file=sys.stderr)
             for question, (method, count) in QUESTIONS.items():
-                measured = measure_once("benchmarks.growth:Grown", method, Path(folder), count, size)
-                times = 1 if method == "page" else count
-                seconds[question].append(measured.seconds / times)
-    return {question: statistics.median(rounds) for question, rounds in seconds.items()}
+                for size in sizes[:: -1 if number % 2 == 0 else 1]:
+                    measured = measure_once("benchmarks.growth:Grown", method, files[size], count, size)
+                    times = 1 if method == "page" else count
+                    seconds[question][size].append(measured.seconds / times)
+    return seconds
+
+
+def ratio(large: Sequence[float], small: Sequence[float]) -> Ratio:
+    """Say how many times as long it takes on the larger file, round by round."""
+    ratios = [one / other for one, other in zip(large, small, strict=True)]
+    return Ratio(statistics.median(ratios), min(ratios), max(ratios), "")
