@@ -24,6 +24,7 @@ parsing text::
     ├── AlreadyRunning             another runner follows the log for this projector
     └── StorageError               the database refused or failed
         ├── StoreClosed            the store was closed before this call
+        ├── ConstraintViolated     a constraint refused a row
         ├── StoreUnavailable       the database cannot be reached now; nothing was stored
         └── UnknownOutcome         a commit failed: the write may or may not have happened
 
@@ -388,6 +389,10 @@ class StoreClosed(StorageError):
 
     def __init__(self, store: str, problem: str = "the store is closed; open a new one.") -> None:
         super().__init__(store, problem)
+
+
+class ConstraintViolated(StorageError):
+    """A constraint refused a row, such as a unique key or a check of one of your own tables; nothing was stored."""
 
 
 class StoreUnavailable(StorageError):

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from attrs import frozen
 
-from esbank.errors import ConcurrencyError, DuplicateEvent, EsbankError, StorageError, UnknownOutcome
+from esbank.errors import ConcurrencyError, DuplicateEvent, EsbankError, UnknownOutcome
 from esbank.store import (
     NO_METADATA,
     AppendResult,
@@ -32,7 +32,6 @@ __all__ = [
     "MOST",
     "REPEAT",
     "AppendRequest",
-    "ConstraintError",
     "WrittenMetadata",
     "check_appends",
     "check_claim",
@@ -62,10 +61,6 @@ REPEAT: Final = "repeat the same append, or the command with its command_id, to 
 """What to do about an unknown outcome."""
 MOST: Final = 2**63 - 1
 """The highest version or position that every backend can count to."""
-
-
-class ConstraintError(StorageError):
-    """A unique key or a trigger refused a row."""
 
 
 def check_appends(appends: Sequence[StreamAppend], conditions: Sequence[StreamCondition] = ()) -> None:

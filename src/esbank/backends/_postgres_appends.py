@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 from attrs import evolve, frozen
 from psycopg.types.numeric import Int4, Int8
 
-from esbank.backends._appends import MOST, AppendRequest, ConstraintError, WrittenMetadata, flatten, shared_failure
+from esbank.backends._appends import MOST, AppendRequest, WrittenMetadata, flatten, shared_failure
 from esbank.backends._group_commit import GroupCommit
 from esbank.backends._postgres_arrays import (
     BIGINT,
@@ -38,7 +38,7 @@ from esbank.backends._postgres_connection import (
 )
 from esbank.backends._postgres_database import Database, discard, keep_open
 from esbank.backends._postgres_events import correlation
-from esbank.errors import StorageError, StoreUnavailable, UnknownOutcome
+from esbank.errors import ConstraintViolated, StorageError, StoreUnavailable, UnknownOutcome
 from esbank.store import (
     ANY_VERSION,
     STREAM_EXISTS,
@@ -209,7 +209,7 @@ class Appender:
             self.close()
             with self._session() as connection:
                 answers = self._calls.make(connection, requests)
-        except ConstraintError:
+        except ConstraintViolated:
             raise
         except StorageError:  # which says nothing about the first time
             raise unknown from unknown.__cause__

@@ -12,12 +12,12 @@ from psycopg.errors import Diagnostic
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import TupleRow, tuple_row
 
-from esbank.backends._appends import REPEAT, ConstraintError
+from esbank.backends._appends import REPEAT
 from esbank.backends._pending import PendingAppends
 from esbank.backends._postgres_arrays import register
 from esbank.backends._postgres_watch import Watch
 from esbank.backends._statements import check_statement, number_parameters
-from esbank.errors import StorageError, StoreUnavailable, UnknownOutcome
+from esbank.errors import ConstraintViolated, StorageError, StoreUnavailable, UnknownOutcome
 from esbank.store import EventStore, ExpectedVersion, NewEvent, PendingAppend, Rows, SqlValue, StreamId
 
 __all__ = [
@@ -235,7 +235,8 @@ class Connection:
 _ERRORS: Final = (psycopg.Error, OverflowError, UnicodeError)
 
 _NO_SUCH_TABLE: Final = "42P01"
-_UNIQUE_VIOLATION: Final = "23505"
+_CONSTRAINT_VIOLATIONS: Final = "23"
+"""What the states begin with in which a statement ends that a constraint has refused."""
 LOCKED_OUT: Final = "55P03"
 """The state in which a statement ends that has waited for a lock for too long."""
 ADVICE: Final = {
@@ -271,7 +272,7 @@ def storage_error(error: Exception, name: str, sql: str = "", *, is_lost: bool =
     problem = f"{said}; {advice}" if advice else f"{said}{_hint(error)}"
     if sql and (not advice or state == _NO_SUCH_TABLE):
         problem += f", in: {' '.join(sql.split())[:300]}"
-    return (ConstraintError if state == _UNIQUE_VIOLATION else StorageError)(name, problem)
+    return (ConstraintViolated if (state or "").startswith(_CONSTRAINT_VIOLATIONS) else StorageError)(name, problem)
 
 
 def sqlstate(error: StorageError) -> str | None:

@@ -11,7 +11,6 @@ from typing import Final, TypeAlias
 
 from esbank.backends._appends import (
     AppendRequest,
-    ConstraintError,
     check_expectations,
     results,
     shared_failure,
@@ -21,7 +20,7 @@ from esbank.backends._group_commit import GroupCommit
 from esbank.backends._sqlite_connection import Connection
 from esbank.backends._sqlite_database import Database
 from esbank.backends._sqlite_events import Heads, find_repeat, heads_of, insert
-from esbank.errors import ConcurrencyError, StorageError
+from esbank.errors import ConcurrencyError, ConstraintViolated, StorageError
 from esbank.store import AppendResult, StoredEvent, StreamAppend, StreamCondition
 
 __all__ = ["REMEDY", "Appender", "Request", "TellInline"]
@@ -88,7 +87,7 @@ class Appender:
             heads = heads_of(connection, request.streams)
             request.check(heads)
             (stored,) = self._insert(connection, [request], heads)
-        except (ConcurrencyError, ConstraintError):
+        except (ConcurrencyError, ConstraintViolated):
             # An id may be taken: by a repeat of what was stored, which succeeds, or by something else, which does not.
             connection.rollback()
             first = find_repeat(connection, request.appends)

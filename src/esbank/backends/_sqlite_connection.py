@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-from esbank.backends._appends import ConstraintError
 from esbank.backends._pending import PendingAppends
 from esbank.backends._statements import check_statement
-from esbank.errors import StorageError, StoreClosed
+from esbank.errors import ConstraintViolated, StorageError, StoreClosed
 from esbank.store import (
     EventStore,
     ExpectedVersion,
@@ -147,7 +146,7 @@ class Connection:
         self._cannot_write = self._cannot_write or _code(error) == sqlite3.SQLITE_READONLY
         advice = _advice(error, self._name)
         problem = f"{error}; {advice}" if advice else f"{error}{_hint(error)}, in: {' '.join(sql.split())}"
-        kind = ConstraintError if isinstance(error, sqlite3.IntegrityError) else StorageError
+        kind = ConstraintViolated if isinstance(error, sqlite3.IntegrityError) else StorageError
         return kind(self._name, problem)
 
 

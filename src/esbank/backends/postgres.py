@@ -18,7 +18,6 @@ except ImportError as error:
     raise ImportError("a store in PostgreSQL needs its driver: pip install 'esbank[postgres]'") from error
 
 from esbank.backends._appends import (
-    ConstraintError,
     check_appends,
     check_claim,
     check_correlation_id,
@@ -53,7 +52,7 @@ from esbank.backends._postgres_events import (
 from esbank.backends._postgres_listener import Listener
 from esbank.backends._postgres_schema import StoreRow
 from esbank.backends._postgres_schema import migrate as migrate_schema
-from esbank.errors import StorageError, StreamNotFound
+from esbank.errors import ConstraintViolated, StorageError, StreamNotFound
 from esbank.store import (
     AppendResult,
     EventData,
@@ -163,10 +162,10 @@ class PostgresEventStore:
         if self._inline:
             with self._database.exclusive() as connection:
                 return self._append(connection, request)
-        answer: Answer | ConstraintError
+        answer: Answer | ConstraintViolated
         try:
             answer = self._appender.append(request)
-        except ConstraintError as error:
+        except ConstraintViolated as error:
             answer = error
         if isinstance(answer, tuple):
             self._changes.add()
@@ -175,7 +174,7 @@ class PostgresEventStore:
             first = self._first_result(self._database.rows, request, answer)
             with self._database.connection() as connection:
                 self._appender.confirm(connection)
-        except ConstraintError:
+        except ConstraintViolated:
             raise
         except StorageError:
             if isinstance(answer, Refused) and answer.unknown is not None:
@@ -424,11 +423,11 @@ class PostgresEventStore:
 
     def _append(self, connection: Connection, request: Request) -> tuple[AppendResult, ...]:
         """Append in the open transaction and commit it; roll it back for a repeat, which was committed before."""
-        answer: Answer | ConstraintError
+        answer: Answer | ConstraintViolated
         try:
             connection.check_sound()
             answer = self._appender.append_in(connection, request)
-        except ConstraintError as error:
+        except ConstraintViolated as error:
             answer = error
         if not isinstance(answer, tuple):
             connection.rollback()
@@ -444,13 +443,13 @@ class PostgresEventStore:
         tell_inline(self._inline, lambda: PostgresAppendTransaction(connection, self), stored)
 
     def _first_result(
-        self, read: Read, request: Request, refused: Refused | ConstraintError
+        self, read: Read, request: Request, refused: Refused | ConstraintViolated
     ) -> tuple[AppendResult, ...]:
         """Return what the same append has stored before, or say why this one is refused."""
         first = find_repeat(read, self._statements, request.appends, self._database.name)
         if first is not None:
             return first
-        if isinstance(refused, ConstraintError):
+        if isinstance(refused, ConstraintViolated):
             raise refused
         check_expectations(request.parts, refused.versions.__getitem__)
         raise AssertionError("an append was refused without a reason")

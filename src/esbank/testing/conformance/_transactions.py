@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from esbank.errors import ConcurrencyError, DuplicateEvent, StorageError, StoreClosed
+from esbank.errors import ConcurrencyError, ConstraintViolated, DuplicateEvent, StorageError, StoreClosed
 from esbank.store import (
     ANY_VERSION,
     NO_STREAM,
@@ -224,10 +224,25 @@ class Transactions:
                 tx.append(ACCOUNT, new_events(1), expected_version=0)
                 pay(tx, "a")
 
-        with nothing_changes(store), pytest.raises(StorageError):
+        with nothing_changes(store), pytest.raises(ConstraintViolated):
             change()
 
         assert payments(transactions) == []
+
+    @pytest.mark.parametrize("amount", [0, None])
+    def test_a_constraint_of_a_table_says_that_it_was_violated(
+        self, transactions: TransactionalStore, store: EventStore, amount: int | None
+    ) -> None:
+        with transactions.transaction() as tx:
+            tx.execute("CREATE TABLE refunds (amount BIGINT NOT NULL CHECK (amount > 0))")
+
+        def refund() -> None:
+            with transactions.transaction() as tx:
+                tx.append(ACCOUNT, new_events(1), expected_version=0)
+                tx.execute("INSERT INTO refunds VALUES (:amount)", {"amount": amount})
+
+        with nothing_changes(store), pytest.raises(ConstraintViolated):
+            refund()
 
     # What comes again
 
