@@ -25,6 +25,7 @@ PARTS: Final = {
     "repository": Part(
         modules=(
             "repository.py",
+            "_command_loop.py",
             "_loading.py",
             "_cache.py",
             "snapshots.py",

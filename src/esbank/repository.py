@@ -1,64 +1,32 @@
-"""The command loop: load, decide, append, and on a conflict load and decide again."""
+"""Aggregates as an application sees them: executed, loaded as they are or were, and followed through their history."""
 
 from __future__ import annotations
 
-import logging
-import random
-import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from itertools import chain, takewhile
 from typing import Any, Final, Generic, TypeVar, cast
-from uuid import UUID, uuid5
 
 import msgspec
-from attrs import evolve, frozen
 
 from esbank._cache import Cache
+from esbank._command_loop import CommandLoop, Executed
 from esbank._context import in_context
-from esbank._json import check_json
 from esbank._loading import Loader, Replayed
-from esbank.aggregate import Aggregate, check_aggregate, decide
+from esbank.aggregate import Aggregate, check_aggregate
 from esbank.codec import EventCodec, EventRegistry
-from esbank.errors import (
-    CommandIdReused,
-    ConcurrencyError,
-    DefinitionError,
-    DuplicateEvent,
-    StorageError,
-    StreamNotFound,
-    UnappliedEvent,
-    VersionNotFound,
-)
+from esbank.errors import DefinitionError, StreamNotFound, VersionNotFound
 from esbank.events import EventEnvelope
 from esbank.snapshots import NoSnapshots, SnapshotPolicy
-from esbank.store import (
-    NO_METADATA,
-    EventStore,
-    ExclusiveStore,
-    ExpectedVersion,
-    Metadata,
-    NewEvent,
-    PendingAppend,
-    StoreTransaction,
-    StreamId,
-    check_expectation,
-    is_expected,
-)
+from esbank.store import NO_METADATA, EventStore, ExpectedVersion, Metadata, StreamId, check_expectation
 
 __all__ = ["Executed", "Loaded", "Repository"]
 
 A_co = TypeVar("A_co", bound=Aggregate[Any, Any], covariant=True)
 C = TypeVar("C")
 E = TypeVar("E")
-E_co = TypeVar("E_co", covariant=True)
 
-_log: Final = logging.getLogger("esbank.repository")
 _NO_SNAPSHOTS: Final = NoSnapshots()
-_NO_TURN: Final = nullcontext()
-_RACES: Final = 3
-_LONGEST_PAUSE: Final = 0.1
 
 
 class Loaded(msgspec.Struct, Generic[A_co], frozen=True):
@@ -66,19 +34,6 @@ class Loaded(msgspec.Struct, Generic[A_co], frozen=True):
 
     state: A_co
     version: int
-
-
-class Executed(msgspec.Struct, Generic[A_co, E_co], frozen=True):
-    """What commands have done: the state after them, its version, and the events in their envelopes."""
-
-    state: A_co
-    version: int
-    envelopes: tuple[EventEnvelope[E_co], ...]
-
-    @property
-    def position(self) -> int | None:
-        """The position of the last event, for ``ProjectionRunner.wait_for``; None when there is no event."""
-        return self.envelopes[-1].position if self.envelopes else None
 
 
 class Repository(Generic[A_co]):
@@ -111,10 +66,9 @@ class Repository(Generic[A_co]):
         self._store = store
         self._aggregate = aggregate
         self._codec = EventCodec(_complete_registry(aggregate, registry))
-        self._classes = frozenset(self._codec.registry.classes)
         self._loader = Loader(store, aggregate, self._codec, snapshots)
         self._cache: Cache[Replayed[A_co]] = Cache(cache)
-        self._max_attempts = max_attempts
+        self._loop = CommandLoop(store, self._codec, self._loader, self._cache, max_attempts=max_attempts)
 
     def execute(
         self: Repository[Aggregate[C, E]],
@@ -147,17 +101,9 @@ class Repository(Generic[A_co]):
         if metadata is not None and not isinstance(metadata, Metadata):
             raise TypeError(f"metadata are given as Metadata(actor=...), not as {metadata!r:.60}")
         stream = self._aggregate.stream(key)
-        metadata = in_context(metadata or NO_METADATA)
-        stamp = None
-        if command_id is not None:
-            if type(command_id) is not str or not command_id:
-                raise ValueError(f"a command_id is a str that is not empty, not {command_id!r}")
-            check_json(command_id, "command_id")
-            stamp = _Stamp(command_id, self._codec.fingerprint(commands))
-            metadata = evolve(metadata, command_id=command_id, command_fingerprint=stamp.fingerprint)
-        order = _Order(commands, metadata, stamp, expected_version)
+        order = self._loop.order(commands, in_context(metadata or NO_METADATA), command_id, expected_version)
         with self._cache.turn(stream):
-            executed: Executed[A_co, E] = self._execute(stream, order)
+            executed: Executed[A_co, E] = self._loop.execute(stream, order)
         return executed
 
     def load(
@@ -256,152 +202,6 @@ class Repository(Generic[A_co]):
     def _version_at(self, stream: StreamId, moment: datetime, version: int | None) -> int:
         by_then = takewhile(lambda event: event.recorded_at <= moment, self._store.read(stream, up_to=version))
         return max((event.version for event in by_then), default=0)
-
-    def _execute(self, stream: StreamId, order: _Order) -> Executed[Any, Any]:
-        first = self._first_outcome(stream, order)
-        if first is not None:
-            return first
-        replayed = self._cache.take(stream)
-        if replayed is None:
-            replayed = self._loader.load(stream)
-        else:
-            # Another process may have written since it was put there.
-            replayed.is_fresh = False
-        for attempt in range(1, self._max_attempts + 1):
-            try:
-                return self._attempt(stream, replayed, order, self._turn(attempt))
-            except StorageError:
-                raise
-            except Exception as error:
-                # A racer with the same command may have been faster; then its outcome is the answer.
-                first = self._first_outcome(stream, order)
-                if first is not None:
-                    return first
-                # What the caller expected is the caller's: no other version will do.
-                is_conflict = isinstance(error, ConcurrencyError) and error.expected != order.expected_version
-                if not is_conflict or attempt == self._max_attempts:
-                    raise
-            _pause(attempt)
-            self._loader.catch_up(stream, replayed)
-        raise AssertionError  # the last attempt has returned or raised
-
-    def _turn(self, attempt: int) -> AbstractContextManager[StoreTransaction | None]:
-        """Return what to decide in: who has lost some races waits for a turn, and then nobody is faster.
-
-        Otherwise who takes longer to decide than others take to write would lose every race, in SQLite above all, where
-        who has the lock is the first to have it again.
-        """
-        if attempt <= _RACES or not isinstance(self._store, ExclusiveStore):
-            return _NO_TURN
-        return self._store.exclusive_transaction()
-
-    def _attempt(
-        self,
-        stream: StreamId,
-        replayed: Replayed[A_co],
-        order: _Order,
-        turn: AbstractContextManager[StoreTransaction | None],
-    ) -> Executed[Any, Any]:
-        with turn as transaction:
-            if transaction is not None:
-                self._loader.catch_up(stream, replayed)
-            state, events, new_events = self._decide(stream, replayed, order)
-            if not events:
-                self._cache.put(stream, replayed)
-                return self._first_outcome(stream, order) or Executed(state, replayed.version, ())
-            appended = (transaction or self._store).append(stream, new_events, expected_version=replayed.version)
-        result = appended.result if isinstance(appended, PendingAppend) else appended
-        if result.version != replayed.version + len(events):
-            # The store has recognised a repeat that a racer with the same command id recorded at an earlier version.
-            raise DuplicateEvent(stream, new_events[0].event_id)
-        try:
-            self._loader.advance(replayed, events, result.events)
-        except Exception:  # noqa: BLE001 - the events are stored, so the command has succeeded
-            _log.exception("%s: its state could not be kept; it will be loaded again", stream)
-        else:
-            self._cache.put(stream, replayed)
-        return Executed(state, result.version, tuple(map(EventEnvelope, events, result.events)))
-
-    def _decide(
-        self, stream: StreamId, replayed: Replayed[A_co], order: _Order
-    ) -> tuple[A_co, list[object], list[NewEvent]]:
-        """Decide on a copy of the replayed state: first on what is at hand, and on the latest before taking a no."""
-        while True:
-            try:
-                _check_expected(stream, order.expected_version, replayed.version)
-                state = self._loader.copy(replayed.state)
-                events, new_events = self._decide_on(state, order)
-            except Exception:
-                if replayed.is_fresh or not self._loader.catch_up(stream, replayed):
-                    self._cache.put(stream, replayed)
-                    raise
-            else:
-                if events or replayed.is_fresh or not self._loader.catch_up(stream, replayed):
-                    return state, events, new_events
-
-    def _decide_on(self, state: Aggregate[Any, Any], order: _Order) -> tuple[list[object], list[NewEvent]]:
-        events: list[object] = []
-        new_events: list[NewEvent] = []
-        decided: Iterator[object] = decide(state, order.commands, copy=self._codec.copy)
-        for event in decided:
-            if type(event) not in self._classes and type(event) not in state.event_classes():
-                raise UnappliedEvent(type(state), type(event))
-            event_id = None if order.stamp is None else order.stamp.event_id(len(events))
-            new_events.append(self._codec.encode(event, event_id=event_id, metadata=order.metadata))
-            events.append(event)
-        return events, new_events
-
-    def _first_outcome(self, stream: StreamId, order: _Order) -> Executed[Any, Any] | None:
-        """Return what the command did when it was executed before, None if it never was or has no id."""
-        stamp = order.stamp
-        first = None if stamp is None else self._store.find(stream, stamp.event_id(0))
-        if stamp is None or first is None:
-            return None
-        if first.metadata.command_fingerprint != stamp.fingerprint:
-            raise CommandIdReused(stream, stamp.command_id)
-        events = [first]
-        while (event := self._store.find(stream, stamp.event_id(len(events)))) is not None:
-            events.append(event)
-        version = events[-1].version
-        state = self._loader.load(stream, up_to=version).state
-        return Executed(state, version, tuple(map(self._codec.envelope, events)))
-
-
-@frozen
-class _Stamp:
-    """What makes a command recognisable when it comes again.
-
-    The ids of its events are made from its id, so that the store itself refuses to record it twice.
-    """
-
-    command_id: str
-    fingerprint: str
-
-    def event_id(self, index: int) -> UUID:
-        """Return the id of the command's event at `index`."""
-        return uuid5(_COMMANDS, f"{index}/{self.command_id}")
-
-
-_COMMANDS: Final = UUID("6d1b0c6e-4f5f-5b0a-9d53-0f6f3a1c7a58")
-
-
-class _Order(msgspec.Struct, frozen=True):
-    """What a caller wants done."""
-
-    commands: tuple[Any, ...]
-    metadata: Metadata
-    stamp: _Stamp | None
-    expected_version: ExpectedVersion | None
-
-
-def _check_expected(stream: StreamId, expected: ExpectedVersion | None, actual: int) -> None:
-    if expected is not None and not is_expected(expected, actual):
-        raise ConcurrencyError(stream, expected, actual)
-
-
-def _pause(attempt: int) -> None:
-    """Let the others through: the more conflicts in a row, the longer, and each a different while."""
-    time.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.001 * 2**attempt)))  # noqa: S311 - no secret depends on it
 
 
 def _check_moment(name: str, moment: datetime | None) -> None:
