@@ -77,6 +77,20 @@ def test_who_loses_every_race_decides_at_last_while_nobody_else_can_write(store:
     assert Repository(store, Basket).load("b1").state == executed.state
 
 
+def test_what_others_write_until_a_turn_comes_is_seen_in_it(store: Store) -> None:
+    def be_faster() -> None:
+        Repository(store, Basket).execute("b1", Add("ink"))
+
+    class CrowdedStore(OvertakenStore):
+        def exclusive_transaction(self) -> AbstractContextManager[StoreTransaction]:
+            be_faster()
+            return super().exclusive_transaction()
+
+    executed = Repository(CrowdedStore(store, be_faster), Basket).execute("b1", AddNumbered())
+
+    assert executed.state.skus == ["ink", "ink", "ink", "ink", "sku 4"]
+
+
 def test_the_state_after_a_turn_is_kept_for_the_next_command(store: Store) -> None:
     baskets = overtaken(store, Add("ink"))
     baskets.execute("b1", AddNumbered())
