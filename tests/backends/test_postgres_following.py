@@ -13,7 +13,7 @@ import pytest
 from processes import POSTGRES_PROGRAMS, Process, Start, hear, tell
 from psycopg.abc import Params, Query
 
-from esbank.backends import postgres
+from esbank.backends import _postgres_waiting
 from esbank.backends.postgres import PostgresEventStore
 from esbank.store import ANY_VERSION, NewEvent, StreamId
 
@@ -32,7 +32,7 @@ def programs() -> Path:
 def asks_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have stores that wait look once, and then not again unless they are told."""
     for name in ("_SHORTEST_PAUSE", "_LONGEST_PAUSE", "_LONGEST_PAUSE_OF_A_LISTENER"):
-        monkeypatch.setattr(postgres, name, FOR_EVER)
+        monkeypatch.setattr(_postgres_waiting, name, FOR_EVER)
 
 
 def until(condition: Callable[[], object]) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 import warnings
 import weakref
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -33,7 +31,6 @@ from esbank.backends._appends import (
     tell_inline,
     write_metadata,
 )
-from esbank.backends._changes import Changes
 from esbank.backends._paging import Read, Reader
 from esbank.backends._postgres_appends import Answer, Appender, Refused, Request
 from esbank.backends._postgres_claims import Claims
@@ -49,9 +46,9 @@ from esbank.backends._postgres_events import (
     find_repeat,
     import_events,
 )
-from esbank.backends._postgres_listener import Listener
 from esbank.backends._postgres_schema import StoreRow
 from esbank.backends._postgres_schema import migrate as migrate_schema
+from esbank.backends._postgres_waiting import Waiting
 from esbank.errors import ConstraintViolated, StorageError, StreamNotFound
 from esbank.store import (
     AppendResult,
@@ -75,11 +72,6 @@ from esbank.store import (
 __all__ = ["PostgresEventStore", "migrate"]
 
 _LONGEST_NAME: Final = 63
-# How long to pause before the database is asked again for what others have appended, in seconds: the longer it has been
-# quiet, the longer.
-_SHORTEST_PAUSE: Final = 0.002
-_LONGEST_PAUSE: Final = 0.04
-_LONGEST_PAUSE_OF_A_LISTENER: Final = 1.0
 
 
 class PostgresEventStore:
@@ -127,8 +119,7 @@ class PostgresEventStore:
         channel = schema if notify else None
         self._appender = Appender(self._database, durable=durability == "full", channel=channel)
         self._claims = Claims(self._database)
-        self._channel = channel
-        self._begin()
+        self._waiting = Waiting(self._database, channel)
         try:
             row = self._open(create=create, digests=digests)
             self._identity, self._has_digests = row.identity, row.has_digests
@@ -168,7 +159,7 @@ class PostgresEventStore:
         except ConstraintViolated as error:
             answer = error
         if isinstance(answer, tuple):
-            self._changes.add()
+            self._waiting.tell()
             return answer
         try:
             first = self._first_result(self._database.rows, request, answer)
@@ -266,7 +257,7 @@ class PostgresEventStore:
         with self._database.transaction() as connection:
             self._appender.check(connection)
             count = import_events(connection, self._statements, appends, has_digests=self._has_digests)
-        self._changes.add()
+        self._waiting.tell()
         return count
 
     def subscribe(
@@ -284,19 +275,7 @@ class PostgresEventStore:
     def wait(self, *, after: int | None, timeout: float) -> bool:
         """Wait until there is an event after a position, at most `timeout` seconds; tell whether there is one."""
         check_read(after=0 if after is None else after)
-        deadline = time.monotonic() + seconds_to_wait(timeout)
-        longest = _LONGEST_PAUSE if self._listen() is None else _LONGEST_PAUSE_OF_A_LISTENER
-        while True:
-            seen = self._changes.count
-            if (self.head() or 0) > (after or 0):
-                self._stirred = time.monotonic()
-                return True
-            now = time.monotonic()
-            if not now < deadline:
-                return False
-            # Over several calls, because a subscription waits in short turns.
-            pause = min(max(_SHORTEST_PAUSE, (now - self._stirred) / 4), longest)
-            self._changes.wait(seen, min(deadline - now, pause))
+        return self._waiting.wait(self.head, after=after, seconds=seconds_to_wait(timeout))
 
     def count(self, *, after: int | None = None) -> int:
         """Count the events after a position."""
@@ -371,9 +350,7 @@ class PostgresEventStore:
         self._database.close()
         self._appender.close()
         self._claims.close()
-        self._changes.add()
-        if self._listener is not None:
-            self._listener.stop()
+        self._waiting.close()
 
     def __enter__(self) -> Self:
         return self
@@ -390,19 +367,12 @@ class PostgresEventStore:
     def __repr__(self) -> str:
         return f"PostgresEventStore({self._database.name!r})"
 
-    def _begin(self) -> None:
-        """Have what belongs to one process."""
-        self._changes = Changes()
-        self._stirred = time.monotonic()  # when somebody who waited has last found something
-        self._listening = threading.Lock()
-        self._listener: Listener | None = None
-
     def after_fork(self) -> None:
         """Begin anew in a forked child."""
         self._database.after_fork()
         self._appender.after_fork()
         self._claims.after_fork()
-        self._begin()
+        self._waiting.begin()
 
     def _open(self, *, create: bool, digests: bool) -> StoreRow:
         with self._database.own_connection() as connection:
@@ -436,7 +406,7 @@ class PostgresEventStore:
             return first
         self._tell_inline(connection, tuple(event for result in answer for event in result.events))
         connection.commit()
-        self._changes.add()
+        self._waiting.tell()
         return answer
 
     def _tell_inline(self, connection: Connection, stored: Sequence[StoredEvent]) -> None:
@@ -453,14 +423,6 @@ class PostgresEventStore:
             raise refused
         check_expectations(request.parts, refused.versions.__getitem__)
         raise AssertionError("an append was refused without a reason")
-
-    def _listen(self) -> Listener | None:
-        if self._channel is None:
-            return None
-        with self._listening:
-            if self._listener is None and not self._database.closed:
-                self._listener = Listener(self._database, self._channel, self._changes.add)
-            return self._listener
 
 
 def migrate(source: str | ConnectionPool[Any], *, schema: str = "esbank", digests: bool = True) -> None:
