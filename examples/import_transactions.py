@@ -15,14 +15,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal, DecimalException
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import frozen
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from esbank import EsbankError, EveryNEvents, Metadata, ProjectionRunner, Repository
-from esbank.backends.sqlite import SQLiteEventStore
+from esbank.backends.urls import Store, open_store
 from esbank.bank import (
     AccountCommand,
     AccountDetails,
@@ -35,12 +34,8 @@ from esbank.bank import (
     Withdraw,
 )
 
-if TYPE_CHECKING:
-    from esbank.backends.postgres import PostgresEventStore
-
 CURRENCY = "CZK"
 COMMANDS = {"deposit": Deposit, "withdrawal": Withdraw}
-Store: TypeAlias = "SQLiteEventStore | PostgresEventStore"
 COLUMNS = {"transaction_id", "account_id", "date", "kind", "amount", "balance_after"}
 
 
@@ -78,19 +73,10 @@ def main() -> None:
         with open_store(arguments.database) as store:
             import_rows(store, rows, arguments.overdraft_limit)
             report(store, rows, time.perf_counter() - started)
-    except (ImportFailed, EsbankError, OSError) as error:
+    except (ImportFailed, EsbankError, OSError, ValueError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     except KeyboardInterrupt:
         sys.exit("Stopped; run the same command again to go on.")
-
-
-def open_store(database: str) -> Store:
-    """Open the store at a path or a URL."""
-    if database.startswith(("postgresql://", "postgres://")):
-        from esbank.backends.postgres import PostgresEventStore  # noqa: PLC0415 - its driver is an extra
-
-        return PostgresEventStore(database)
-    return SQLiteEventStore(database)
 
 
 def read_rows(path: Path) -> Iterator[Row]:
