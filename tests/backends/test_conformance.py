@@ -41,8 +41,10 @@ SAY_SO = {
     "test_the_store_has_exclusive_transactions_if_it_says_so",
     "test_the_store_can_be_copied_if_it_says_so",
 }
-EVERYTHING = {"has_snapshots": True, "has_views": True, "has_transactions": True, "can_be_copied": True}
-NOTHING = dict.fromkeys([*EVERYTHING, "has_exclusive_transactions", "has_inline", "is_shared_by_processes"], False)
+EVERYTHING = dict.fromkeys(
+    ["has_snapshots", "has_views", "has_transactions", "has_exclusive_transactions", "can_be_copied"], True
+)
+NOTHING = dict.fromkeys([*EVERYTHING, "has_inline", "is_shared_by_processes"], False)
 
 SECTIONS = {
     "Appends": broken_appends,
@@ -141,7 +143,7 @@ def test_a_store_is_not_asked_for_what_it_does_not_claim(pytester: pytest.Pytest
 
 
 @pytest.mark.parametrize(
-    ("kind", "flags"), [(Bare, EVERYTHING), (MemoryEventStore, NOTHING)], ids=["too much", "too little"]
+    ("kind", "flags"), [(Bare, EVERYTHING), (SQLiteEventStore, NOTHING)], ids=["too much", "too little"]
 )
 def test_a_store_that_claims_what_is_not_so_fails(
     pytester: pytest.Pytester, kind: type[Store | Bare], flags: dict[str, bool]
