@@ -345,6 +345,35 @@ def test_queries_need_no_bank(store: Store, bank: Bank) -> None:
     assert transactions.of("acc-3") == []
 
 
+def test_pages_of_accounts_have_each_of_them_once(store: Store, bank: Bank) -> None:
+    ids = [f"acc-{number}" for number in range(12)] + ["ACC-1", "Zoë", "zebra"]
+    for account_id in ids:
+        bank.open_account(account_id, "Ada")
+    bank.projections.catch_up()
+    details = AccountDetailsQuery(store)
+
+    pages = [details.page(limit=4)]
+    while pages[-1]:
+        pages.append(details.page(after=pages[-1][-1].account_id, limit=4))
+
+    assert [len(page) for page in pages] == [4, 4, 4, 3, 0]
+    assert sorted(row.account_id for page in pages for row in page) == sorted(ids)
+    assert details.get("Zoë") in [row for page in pages for row in page]
+
+
+def test_pages_of_transactions_go_on_after_a_version_and_keep_to_their_account(store: Store, bank: Bank) -> None:
+    for account_id in ("acc-1", "acc-2"):
+        bank.open_account(account_id, "Ada", initial_balance=1)
+        for _ in range(4):
+            bank.deposit(account_id, 1)
+    bank.projections.catch_up()
+    transactions = TransactionHistoryQuery(store)
+
+    assert transactions.page("acc-2", limit=3) == transactions.of("acc-2")[:3]
+    assert transactions.page("acc-2", after=3, limit=3) == transactions.of("acc-2")[3:]
+    assert transactions.page("acc-2", after=5, limit=3) == []
+
+
 def test_an_account_id_is_never_sql(bank: Bank) -> None:
     account_id = "x'; DROP TABLE account_details; --{account_details}"
     bank.open_account(account_id, "Robert'); {owner}", initial_balance=1)

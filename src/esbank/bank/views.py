@@ -208,6 +208,13 @@ class AccountDetailsQuery:
         # Not ordered by SQL, because each database has an order of its own for text.
         return map(_account, sorted(self._views.query(_ACCOUNT), key=itemgetter(0)))
 
+    def page(self, *, after: str = "", limit: int) -> list[AccountRow]:
+        """List at most `limit` accounts, those that come after an id in the order that the database has for text."""
+        rows = self._views.query(
+            f"{_ACCOUNT} WHERE account_id > :after ORDER BY account_id LIMIT :limit", {"after": after, "limit": limit}
+        )
+        return [_account(row) for row in rows]
+
 
 def _account(row: tuple[Any, ...]) -> AccountRow:
     account_id, owner, currency, status, balance, limit, opened, last, *totals = row
@@ -341,6 +348,12 @@ class TransactionRow:
     corrects: int | None
 
 
+_TRANSACTION: Final = """
+    SELECT account_id, version, kind, amount, balance_after, made_by, occurred_at, recorded_at,
+           actor, correlation_id, causation_id, corrects
+    FROM transaction_history WHERE account_id = :account_id"""
+
+
 class TransactionHistoryQuery:
     """Asks `TransactionHistory`, as `AccountDetailsQuery` does its view."""
 
@@ -349,13 +362,14 @@ class TransactionHistoryQuery:
 
     def of(self, account_id: str) -> list[TransactionRow]:
         """List the movements of an account, in order; none when the view has none of this id."""
+        rows = self._views.query(f"{_TRANSACTION} ORDER BY version", {"account_id": account_id})
+        return [_transaction(row) for row in rows]
+
+    def page(self, account_id: str, *, after: int = 0, limit: int) -> list[TransactionRow]:
+        """List at most `limit` movements of an account, in order, those after a version of it."""
         rows = self._views.query(
-            """
-            SELECT account_id, version, kind, amount, balance_after, made_by, occurred_at, recorded_at,
-                   actor, correlation_id, causation_id, corrects
-            FROM transaction_history WHERE account_id = :account_id ORDER BY version
-            """,
-            {"account_id": account_id},
+            f"{_TRANSACTION} AND version > :after ORDER BY version LIMIT :limit",
+            {"account_id": account_id, "after": after, "limit": limit},
         )
         return [_transaction(row) for row in rows]
 
