@@ -13,13 +13,16 @@ TEST_WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 3 / 2 + 1)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test coverage soak torture check bench mutants docs constraints clean
+.PHONY: help demo api test coverage soak torture check bench mutants docs constraints clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1:\2/p' $(MAKEFILE_LIST) | tr ':' '\t' | expand -t 20
 
 demo: $(VENV)/examples.stamp ## Run the bank demo
 	@$(BIN)/python examples/bank_demo.py
+
+api: $(VENV)/http.stamp ## Serve the bank on port 8080, from the store that STORE names, or else bank.db
+	@$(BIN)/python -m examples.bank_api --store '$(or $(STORE),bank.db)'
 
 test: $(VENV)/dev.stamp ## Run all tests
 	@$(BIN)/pytest --numprocesses=$(TEST_WORKERS)

@@ -1,0 +1,99 @@
+"""The application: handlers, what they need, what they do with errors, and the page that describes it all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Final
+
+from attrs import frozen
+from litestar import Litestar, Router
+from litestar.datastructures import State
+from litestar.di import Provide
+
+from . import accounts, lists
+from .description import CONFIG, PLUGINS
+from .parameters import caller_of
+from .problems import HANDLERS
+from .service import Service
+from .stores import open_store
+from .streams import Streams
+
+__all__ = ["Settings", "create_application", "end_streams"]
+
+_LONGEST_BODY: Final = 64 * 1024
+
+
+@frozen
+class Settings:
+    """What an application is made with; it can be sent to another process.
+
+    `threads` is how many requests of a process may be at work in the store at once; the others wait for their turn.
+    """
+
+    store: str
+    threads: int = 40
+    keep_alive: float = 15.0
+    longest_stream: float = 3600.0
+
+
+def create_application(settings: Settings) -> Litestar:
+    """Make the application of one process; it opens its store when it starts, and closes it when it ends."""
+
+    @asynccontextmanager
+    async def running(application: Litestar) -> AsyncGenerator[None]:
+        # Python's own pool has a few threads more than processors; those who wait for a disk need many.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(settings.threads, "request"))
+        with (
+            open_store(settings.store) as store,
+            Service(store) as service,
+            Streams(service, keep_alive=settings.keep_alive, longest=settings.longest_stream) as streams,
+        ):
+            application.state.update({"service": service, "streams": streams})
+            yield
+
+    # In one router, because Litestar 2.25 puts a handler into a thread twice when another joins it on its path later.
+    router = Router(
+        "/",
+        route_handlers=[
+            accounts.execute,
+            accounts.read_account,
+            accounts.read_events,
+            accounts.stream_events,
+            lists.list_accounts,
+            lists.list_transactions,
+            lists.show_health,
+        ],
+    )
+    return Litestar(
+        [router],
+        dependencies={
+            "service": Provide(_service, sync_to_thread=False),
+            "streams": Provide(_streams, sync_to_thread=False),
+            "caller": Provide(caller_of, sync_to_thread=False),
+        },
+        exception_handlers=HANDLERS,
+        lifespan=[running],
+        logging_config=None,  # it would add handlers of its own; ours log by the standard library
+        openapi_config=CONFIG,
+        plugins=[*PLUGINS],
+        request_max_body_size=_LONGEST_BODY,
+    )
+
+
+def end_streams(application: Litestar) -> None:
+    """Let the streams of an application come to their end, because it is about to stop."""
+    streams: Streams = application.state.streams
+    streams.end()
+
+
+def _service(state: State) -> Service:
+    service: Service = state.service
+    return service
+
+
+def _streams(state: State) -> Streams:
+    streams: Streams = state.streams
+    return streams
