@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from attrs import frozen
-from litestar import Litestar, Router
+from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
 
-from . import accounts, lists
+from .accounts import AccountController
 from .description import CONFIG, PLUGINS
+from .lists import list_accounts, list_transactions, show_health
 from .parameters import caller_of
 from .problems import HANDLERS
 from .service import Service
@@ -54,21 +55,8 @@ def create_application(settings: Settings) -> Litestar:
             application.state.update({"service": service, "streams": streams})
             yield
 
-    # In one router, because Litestar 2.25 puts a handler into a thread twice when another joins it on its path later.
-    router = Router(
-        "/",
-        route_handlers=[
-            accounts.execute,
-            accounts.read_account,
-            accounts.read_events,
-            accounts.stream_events,
-            lists.list_accounts,
-            lists.list_transactions,
-            lists.show_health,
-        ],
-    )
     return Litestar(
-        [router],
+        [AccountController, list_accounts, list_transactions, show_health],
         dependencies={
             "service": Provide(_service, sync_to_thread=False),
             "streams": Provide(_streams, sync_to_thread=False),

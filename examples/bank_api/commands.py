@@ -24,14 +24,22 @@ PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*$(?!\n)"
 In Python a `$` is also right before a last line break, hence the rest.
 """
 _AMOUNT: Final = re.compile(r"-?(0|[1-9][0-9]{0,29})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?")
+_TEXT_OF_AMOUNT: Final = r"(0|[1-9][0-9]{0,17})(\.[0-9]{1,4})?$(?!\n)"
 _AMOUNT_SCHEMA: Final = {
     "oneOf": [
-        {"type": "string", "pattern": r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,4})?$(?!\n)", "examples": ["500.00"]},
-        {"type": "number", "minimum": 0, "exclusiveMaximum": 10**18, "examples": [500.0]},
+        {"type": "string", "pattern": f"^{_TEXT_OF_AMOUNT}", "examples": ["0.00"]},
+        {"type": "number", "minimum": 0, "exclusiveMaximum": 10**18, "examples": [0.0]},
+    ],
+}
+_POSITIVE_AMOUNT_SCHEMA: Final = {
+    "oneOf": [
+        {"type": "string", "pattern": rf"^(?!0(\.0+)?$){_TEXT_OF_AMOUNT}", "examples": ["500.00"]},
+        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 10**18, "examples": [500.0]},
     ],
 }
 
 Amount: TypeAlias = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema=_AMOUNT_SCHEMA)]
+PositiveAmount: TypeAlias = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema=_POSITIVE_AMOUNT_SCHEMA)]
 Currency: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"enum": sorted(CURRENCIES)})]
 Name: TypeAlias = Annotated[
     str,
@@ -64,7 +72,7 @@ class OpenAccount(msgspec.Struct, tag_field="type", tag=True, forbid_unknown_fie
 class Deposit(msgspec.Struct, tag_field="type", tag=True, forbid_unknown_fields=True):
     """Put money in."""
 
-    amount: Amount
+    amount: PositiveAmount
     by: Text = ""
 
     def command(self) -> bank.Deposit:
@@ -75,7 +83,7 @@ class Deposit(msgspec.Struct, tag_field="type", tag=True, forbid_unknown_fields=
 class Withdraw(msgspec.Struct, tag_field="type", tag=True, forbid_unknown_fields=True):
     """Take money out."""
 
-    amount: Amount
+    amount: PositiveAmount
     by: Text = ""
 
     def command(self) -> bank.Withdraw:
@@ -106,10 +114,11 @@ def read_command(body: bytes) -> bank.AccountCommand:
         raise InvalidBody(str(error)) from error
 
 
-def body_schema() -> tuple[dict[str, Any], dict[str, Any]]:
-    """Describe the bodies as JSON Schema: the one that stands for all, and the components that it refers to."""
-    (schema,), components = msgspec.json.schema_components([Body], ref_template="#/components/schemas/{name}")
-    return schema, components
+def body_schema() -> dict[str, Any]:
+    """Describe the bodies as JSON Schema."""
+    kinds = (OpenAccount, Deposit, Withdraw, CloseAccount)
+    _, schemas = msgspec.json.schema_components(kinds)
+    return {"oneOf": list(schemas.values())}
 
 
 def _amount(raw: msgspec.Raw) -> Decimal:

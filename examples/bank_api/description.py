@@ -9,7 +9,6 @@ from typing import Any, Final
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
 from litestar.openapi.spec import (
-    Components,
     OpenAPIMediaType,
     OpenAPIType,
     Operation,
@@ -25,19 +24,16 @@ from .commands import body_schema
 
 __all__ = ["CONFIG", "PLUGINS", "Described", "DescribedCommand"]
 
-_SCHEMA, _COMPONENTS = body_schema()
-
 
 @dataclass
 class Described(Operation):
-    """An operation whose optional parameters are left out, and never null."""
+    """An operation whose optional parameters may be left out, and are never null: no URL and no header can say that."""
 
     def __post_init__(self) -> None:
         for parameter in self.parameters or ():
             schema = parameter.schema if isinstance(parameter, Parameter) else None
             if isinstance(schema, Schema) and schema.one_of is not None:
-                (one,) = (each for each in schema.one_of if isinstance(each, Schema) and each.type != OpenAPIType.NULL)
-                schema.one_of, schema.type, schema.format = None, one.type, one.format
+                schema.one_of, schema.type = None, OpenAPIType.STRING
 
 
 @dataclass
@@ -46,7 +42,7 @@ class DescribedCommand(Described):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        content: dict[str, Any] = {"application/json": OpenAPIMediaType(schema=_SCHEMA)}  # type: ignore[arg-type]  # plain JSON Schema will do
+        content: dict[str, Any] = {"application/json": OpenAPIMediaType(schema=body_schema())}  # type: ignore[arg-type]  # plain JSON Schema will do
         self.request_body = RequestBody(content, required=True)
 
 
@@ -77,6 +73,5 @@ CONFIG: Final = OpenAPIConfig(
     "The bank",
     "1.0",
     path="/docs",
-    components=Components(schemas=_COMPONENTS),
     render_plugins=[SwaggerRenderPlugin(path="/"), JsonRenderPlugin(path="/openapi.json")],
 )

@@ -23,11 +23,11 @@ __all__ = ["list_accounts", "list_transactions", "show_health"]
     operation_class=Described,
     summary="List all accounts",
     description="Page by page, from a view that may be some moments behind.",
-    responses=problems(422, 503),
+    responses=problems(404, 422, 503),
     sync_to_thread=True,
 )
 def list_accounts(
-    service: NamedDependency[Service], after: AfterAccount = None, limit: Limit = 100, at_least: AtLeast = None
+    service: NamedDependency[Service], after: AfterAccount = None, limit: Limit = 100, at_least: AtLeast = 0
 ) -> Accounts:
     """List accounts."""
     rows = service.list_accounts(after=after or "", limit=limit + 1, at_least=at_least)
@@ -50,7 +50,7 @@ def list_transactions(
     service: NamedDependency[Service],
     after: After = 0,
     limit: Limit = 100,
-    at_least: AtLeast = None,
+    at_least: AtLeast = 0,
 ) -> Transactions:
     """List movements of an account."""
     rows = service.transactions(account_id, after=after, limit=limit + 1, at_least=at_least)

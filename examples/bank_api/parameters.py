@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated, Final, TypeAlias
 
 from attrs import frozen
+from litestar.openapi.spec import Example
 from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
 from esbank import Metadata
@@ -19,16 +20,22 @@ __all__ = [
     "IdempotencyKey",
     "IfMatch",
     "IfNoneMatch",
+    "InvalidMoment",
     "LastEventId",
     "Limit",
-    "Moment",
+    "OccurredUntil",
+    "RecordedUntil",
     "Version",
     "caller_of",
+    "moment_of",
 ]
 
 _HIGHEST: Final = 2**53 - 1
 """The highest number that every reader of JSON has exactly; no version and no position comes near it."""
 _ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$(?!\n)"
+_MOMENT: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
+"""As RFC 3339 has it, with a time zone; the framework would take a number for the seconds since 1970."""
+_IS_MOMENT: Final = {"format": "date-time"}
 _LINE: Final = r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$"
 
 AccountId: TypeAlias = Annotated[
@@ -40,24 +47,35 @@ AfterAccount: TypeAlias = Annotated[
 After: TypeAlias = Annotated[int, QueryParameter(ge=0, le=_HIGHEST, description="The last version of the page before.")]
 Limit: TypeAlias = Annotated[int, QueryParameter(ge=1, le=1000, description="How many there may be on a page.")]
 Version: TypeAlias = Annotated[
-    int | None, QueryParameter(ge=1, le=_HIGHEST, description="The account as it was at this version.")
+    int, QueryParameter(ge=0, le=_HIGHEST, description="The account as it was at this version; 0 is as it is now.")
 ]
-Moment: TypeAlias = Annotated[datetime | None, QueryParameter(description="A moment, with its time zone.")]
+RecordedUntil: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(pattern=_MOMENT, schema_extra=_IS_MOMENT, description="By what had been recorded by this moment."),
+]
+OccurredUntil: TypeAlias = Annotated[
+    str | None,
+    QueryParameter(pattern=_MOMENT, schema_extra=_IS_MOMENT, description="By what had happened by this moment."),
+]
 AtLeast: TypeAlias = Annotated[
-    int | None,
-    QueryParameter(
-        ge=0, le=_HIGHEST, description="Wait until the list has seen this position, as a command has given it."
-    ),
+    int,
+    QueryParameter(ge=0, le=_HIGHEST, description="Wait until the list has seen the event that a command put here."),
 ]
 IfMatch: TypeAlias = Annotated[
     str | None,
     HeaderParameter(
-        name="If-Match", max_length=1000, description='The version that the command is for, such as `"3"`.'
+        name="If-Match",
+        examples=[Example(value='"3"')],
+        description="The version that the command is for, as a tag.",
     ),
 ]
 IfNoneMatch: TypeAlias = Annotated[
     str | None,
-    HeaderParameter(name="If-None-Match", max_length=1000, description='The version at hand, such as `"3"`.'),
+    HeaderParameter(
+        name="If-None-Match",
+        examples=[Example(value='"3"')],
+        description="The version that the reader has, as a tag.",
+    ),
 ]
 IdempotencyKey: TypeAlias = Annotated[
     str | None,
@@ -70,9 +88,30 @@ IdempotencyKey: TypeAlias = Annotated[
     ),
 ]
 LastEventId: TypeAlias = Annotated[
-    int | None,
-    HeaderParameter(name="Last-Event-ID", gt=-1, le=_HIGHEST, description="The last version seen; a browser sends it."),
+    int,
+    HeaderParameter(name="Last-Event-ID", ge=0, le=_HIGHEST, description="The last version seen; a browser sends it."),
 ]
+
+
+class InvalidMoment(Exception):
+    """A text that looks like a moment, and is none."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.text} never was"
+
+
+def moment_of(text: str | None) -> datetime | None:
+    """Read a moment. Raises `InvalidMoment`, as for the 30th of February."""
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text.upper())
+    except ValueError as error:
+        raise InvalidMoment(text) from error
 
 
 @frozen

@@ -43,22 +43,16 @@ from esbank.bank import (
 
 from .answers import Problem
 from .commands import InvalidBody, MalformedBody
-from .conditions import MalformedCondition, PreconditionFailed
+from .conditions import PreconditionFailed
+from .parameters import InvalidMoment
 from .service import Busy, NoSuchPosition, ViewBehind
 
-__all__ = ["HANDLERS", "InvalidMoment", "UnsupportedMediaType", "problems"]
+__all__ = ["HANDLERS", "UnsupportedMediaType", "problems"]
 
 _log: Final = logging.getLogger("bank_api")
 _MEDIA_TYPE: Final = "application/problem+json"
 _RETRY_AFTER: Final = 503
 _OURS: Final = 500
-
-
-class InvalidMoment(Exception):
-    """A moment without its time zone is none."""
-
-    def __str__(self) -> str:
-        return "write a moment with its time zone, as in 2026-03-01T12:00:00Z; in a URL, a + is written %2B"
 
 
 class UnsupportedMediaType(Exception):
@@ -79,13 +73,12 @@ class _Kind:
 
 _KINDS: Final[Mapping[type[Exception], _Kind]] = {
     MalformedBody: _Kind(400),
-    MalformedCondition: _Kind(400),
     UnsupportedMediaType: _Kind(415),
     InvalidBody: _Kind(422),
     InvalidAmount: _Kind(422),
     InvalidCommand: _Kind(422),
     InvalidMoment: _Kind(422),
-    NoSuchPosition: _Kind(422),
+    NoSuchPosition: _Kind(404),
     CommandIdReused: _Kind(
         422, detail="this Idempotency-Key was used for another command on this account; give each its own"
     ),

@@ -142,7 +142,7 @@ class Service:
                 raise AccountNotFound
         return cast("list[EventEnvelope[AccountEvent]]", events)
 
-    def transactions(self, account_id: str, *, after: int, limit: int, at_least: int | None) -> list[TransactionRow]:
+    def transactions(self, account_id: str, *, after: int, limit: int, at_least: int) -> list[TransactionRow]:
         """List movements of an account from the view, once it has come to `at_least`."""
         self._wait_for(at_least)
         rows = self._transactions.page(account_id, after=after, limit=limit)
@@ -151,7 +151,7 @@ class Service:
                 raise AccountNotFound
         return rows
 
-    def list_accounts(self, *, after: str, limit: int, at_least: int | None) -> list[AccountRow]:
+    def list_accounts(self, *, after: str, limit: int, at_least: int) -> list[AccountRow]:
         """List accounts from the view, once it has come to `at_least`."""
         self._wait_for(at_least)
         return self._details.page(after=after, limit=limit)
@@ -171,9 +171,7 @@ class Service:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _wait_for(self, position: int | None) -> None:
-        if position is None:
-            return
+    def _wait_for(self, position: int) -> None:
         if position > (self.store.head() or 0):
             raise NoSuchPosition
         try:
