@@ -112,6 +112,8 @@ def read_command(body: bytes) -> bank.AccountCommand:
         return _DECODER.decode(body).command()
     except msgspec.ValidationError as error:
         raise InvalidBody(str(error)) from error
+    except msgspec.DecodeError as error:  # half of a surrogate pair, which is JSON, and no text
+        raise MalformedBody(str(error)) from error
 
 
 def body_schema() -> dict[str, Any]:
