@@ -10,7 +10,7 @@ from esbank import StorageError
 from .application import Settings
 from .server import listen
 from .stores import open_store
-from .workers import serve, serve_in_processes
+from .workers import log_to_terminal, serve, serve_in_processes
 
 
 def main() -> None:
@@ -25,6 +25,7 @@ def main() -> None:
         "--longest-stream", type=float, default=3600.0, metavar="SECONDS", help="until it is to be asked for again"
     )
     arguments = parser.parse_args()
+    log_to_terminal()
     settings = Settings(arguments.store, keep_alive=arguments.keep_alive, longest_stream=arguments.longest_stream)
     try:
         open_store(settings.store).close()  # so that what is wrong with it is said once, and by no worker

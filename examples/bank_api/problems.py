@@ -95,7 +95,7 @@ _KINDS: Final[Mapping[type[Exception], _Kind]] = {
     UnknownOutcome: _Kind(
         503, detail="nobody knows whether it has happened; send it again with the same Idempotency-Key"
     ),
-    StorageError: _Kind(503, detail="the store cannot be used now, and nothing was stored; send it again"),
+    StorageError: _Kind(503, detail="the store cannot be used now; send it again, with the same Idempotency-Key"),
 }
 
 

@@ -28,14 +28,14 @@ class Server(uvicorn.Server):
     would be open for ever. So the application is told first.
     """
 
-    def __init__(self, settings: Settings, *, log_level: str = "info") -> None:
+    def __init__(self, settings: Settings) -> None:
         self._application: Litestar = create_application(settings)
         super().__init__(
             uvicorn.Config(
                 self._application,
                 lifespan="on",
                 ws="none",
-                log_level=log_level,
+                log_config=None,  # whoever runs it says what is to be logged
                 access_log=False,
                 backlog=_BACKLOG,
                 timeout_graceful_shutdown=_LONGEST_GOODBYE,
@@ -68,7 +68,7 @@ def listen(host: str, port: int) -> socket.socket:
 def serving(settings: Settings, host: str = "127.0.0.1", port: int = 0) -> Generator[str]:
     """Serve in a thread for as long as the block lasts, as tests do; give the URL."""
     listening = listen(host, port)
-    server = Server(settings, log_level="warning")
+    server = Server(settings)
     thread = threading.Thread(target=server.run, args=([listening],), name="server")
     thread.start()
     try:

@@ -13,6 +13,8 @@ __all__ = ["Store", "open_store"]
 _SQLITE = "sqlite:///"
 _POSTGRESQL = ("postgresql://", "postgres://")
 _SCHEMA = "esbank_schema="
+_SOON = 3.0
+"""How many seconds to wait for a connection: who asks is better told to come again than left to wait."""
 
 
 class Store(EventStore, ViewStore, Protocol):
@@ -28,7 +30,7 @@ def open_store(where: str) -> Store:
         from esbank.backends.postgres import PostgresEventStore  # noqa: PLC0415 - its driver is an extra
 
         address, schema = _split_schema(where)
-        return PostgresEventStore(address, schema=schema)
+        return PostgresEventStore(address, schema=schema, connect_timeout=_SOON)
     if where.startswith(_SQLITE):
         return SQLiteEventStore(unquote(where.removeprefix(_SQLITE)))
     if "://" in where:

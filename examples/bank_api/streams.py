@@ -59,7 +59,11 @@ class Streams:
         with self._listening(account_id) as changed:
             while not self._ended.is_set() and (left := end - self._loop.time()) > 0:
                 changed.clear()
-                envelopes = await sync_to_thread(self._service.events, account_id, after=after, limit=_PAGE)
+                try:
+                    envelopes = await sync_to_thread(self._service.events, account_id, after=after, limit=_PAGE)
+                except StorageError as error:
+                    _log.warning("a stream ends, and may be asked for again: %s", error)
+                    return
                 for envelope in envelopes:
                     after = envelope.version
                     data = msgspec.json.encode(AccountEvent.of(envelope))

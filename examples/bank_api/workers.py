@@ -16,12 +16,17 @@ from typing import Final
 from .application import Settings
 from .server import Server
 
-__all__ = ["serve", "serve_in_processes"]
+__all__ = ["log_to_terminal", "serve", "serve_in_processes"]
 
 _log: Final = logging.getLogger("bank_api")
 _GLANCE: Final = 0.2
 _DID_NOT_START: Final = 3
 """The status with which uvicorn ends when the application could not start."""
+
+
+def log_to_terminal() -> None:
+    """Write what happens to the standard error, as each process has to by itself."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
 
 
 def serve(settings: Settings, listening: socket.socket) -> None:
@@ -61,6 +66,7 @@ def _start(settings: Settings, listening: socket.socket) -> BaseProcess:
 
 
 def _work(settings: Settings, listening: socket.socket) -> None:
+    log_to_terminal()
     server = Server(settings)
     threading.Thread(target=_end_with_parent, args=(server,), daemon=True).start()
     _run(server, listening)

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -71,10 +71,8 @@ class ServiceProcess:
 
     def close(self) -> None:
         """Kill what is left of it."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)  # the group is its own
-        except ProcessLookupError:
-            pass
         self.process.wait()
         self._reader.join()
         for stream in (self.process.stdout, self.process.stderr):

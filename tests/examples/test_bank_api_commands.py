@@ -103,7 +103,19 @@ def test_an_amount_is_what_is_written(bank_api: httpx.Client, account_id: str, a
 @pytest.mark.parametrize(
     "amount",
     [
-        *('"NaN"', '"sNaN"', '"Infinity"', '"-Infinity"', '""', '" 5"', '"5 "', '"1_000"', '"5\\n"', '"0x10"', '"٥"'),
+        *(
+            '"NaN"',
+            '"sNaN"',
+            '"Infinity"',
+            '"-Infinity"',
+            '""',
+            '" 5"',
+            '"5 "',
+            '"1_000"',
+            '"5\\n"',
+            '"0x10"',
+            '"\N{ARABIC-INDIC DIGIT FIVE}"',
+        ),
         *("1e400", "1e-400", '"1e999999999999999999999"', "9" * 5000, f'"{"9" * 5000}"', "1000000000000000000"),
         *("-1", '"-0.01"', "0", '"0"', "-0.0", "0.001", "0.30000000000000004", "null", "true", "[5]", '{"amount": 5}'),
     ],
