@@ -5,5 +5,6 @@
 - ``rounds`` lets contenders take turns at the rows of a table, and ``tables`` says what came of it;
 - ``libraries``, ``guarantees`` and ``views`` are such tables; ``profile`` tells where the time goes, by ``watching``,
   and ``growth``, ``memory`` and ``startup`` ask other questions;
+- ``http`` asks the bank over HTTP;
 - ``postgres`` and what begins like it measure the store on PostgreSQL.
 """

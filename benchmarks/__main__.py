@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from benchmarks import growth, guarantees, libraries, memory, profile, startup, views
+from benchmarks import growth, guarantees, http, libraries, memory, profile, startup, views
 from benchmarks.rounds import ROOT, Settings, available
 
 REPORTS = {
@@ -26,6 +26,7 @@ REPORTS = {
     "growth": growth,
     "memory": memory,
     "startup": startup,
+    "http": http,
 }
 POSTGRES = {"postgres": "benchmarks.postgres", "postgres-growth": "benchmarks.postgres_growth"}
 ROWS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import growth, guarantees, libraries, profile, views, watching
+from benchmarks import growth, guarantees, http, libraries, profile, views, watching
 from benchmarks.contender import BATCH
 from benchmarks.measure import load
 from benchmarks.rounds import Measured, Row, Settings, measure
@@ -63,6 +63,13 @@ def test_rounds_are_run_in_processes_and_shown_as_a_table(tmp_path: Path) -> Non
 
     assert text.count("\n") == 2
     assert "| bare driver | esbank | esbank / bare driver |" in text
+
+
+def test_the_bank_is_asked_over_sockets(tmp_path: Path) -> None:
+    text = http.run(Settings(rounds=1, small=True, folder=tmp_path))
+
+    assert text.count("\n") == 1 + len(http.QUESTIONS) * 2 * len(http.PROCESSES)
+    assert "| 10 clients | store | processes | requests per second | p50, ms | p99, ms |" in text
 
 
 @pytest.mark.parametrize(

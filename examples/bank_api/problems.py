@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -22,7 +22,6 @@ from attrs import frozen
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi import ResponseSpec
-from litestar.types import ExceptionHandlersMap
 
 from esbank import (
     CheckpointError,
@@ -141,7 +140,7 @@ def _response(
     return Response(problem, status_code=status, headers={**retry, **(headers or {})}, media_type=_MEDIA_TYPE)
 
 
-HANDLERS: Final[ExceptionHandlersMap] = {
+HANDLERS: Final[dict[int | type[Exception], Callable[[Request[Any, Any, Any], Any], Response[Any]]]] = {
     **dict.fromkeys(_KINDS, _tell),
     HTTPException: _tell_http,
     Exception: _tell_bug,

@@ -46,7 +46,7 @@ def serve_in_processes(settings: Settings, listening: socket.socket, count: int)
     workers = [_start(settings, listening) for _ in range(count)]
     while not stop.is_set():
         wait([worker.sentinel for worker in workers], timeout=_GLANCE)
-        if any(worker.exitcode == _DID_NOT_START for worker in workers):
+        if all(worker.exitcode == _DID_NOT_START for worker in workers):
             break
         for dead in [worker for worker in workers if not worker.is_alive() and not stop.is_set()]:
             _log.warning("process %s died (%s), another takes its place", dead.pid, dead.exitcode)
