@@ -21,7 +21,7 @@ help: ## List the targets
 demo: $(VENV)/examples.stamp ## Run the bank demo
 	@$(BIN)/python examples/bank_demo.py
 
-api: $(VENV)/http.stamp ## Serve the bank on port 8080, from the store that STORE names, or else bank.db
+api: $(VENV)/http.stamp $(VENV)/postgres.stamp ## Serve the bank on port 8080, from the store that STORE names, or else bank.db
 	@$(BIN)/python -m examples.bank_api --store '$(or $(STORE),bank.db)'
 
 test: $(VENV)/dev.stamp ## Run all tests

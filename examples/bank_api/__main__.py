@@ -30,7 +30,7 @@ def main() -> None:
     try:
         open_store(settings.store).close()  # so that what is wrong with it is said once, and by no worker
         listening = listen(arguments.host, arguments.port)
-    except (StorageError, OSError, ValueError) as error:
+    except (StorageError, OSError, ValueError, ImportError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     with listening:
         host, port = listening.getsockname()[:2]
