@@ -25,12 +25,14 @@ def main() -> None:
         "--longest-stream", type=float, default=3600.0, metavar="SECONDS", help="until it is to be asked for again"
     )
     arguments = parser.parse_args()
+    if arguments.workers < 1:
+        parser.error(f"{arguments.workers} processes serve nobody")
     log_to_terminal()
     settings = Settings(arguments.store, keep_alive=arguments.keep_alive, longest_stream=arguments.longest_stream)
     try:
         open_store(settings.store).close()  # so that what is wrong with it is said once, and by no worker
         listening = listen(arguments.host, arguments.port)
-    except (StorageError, OSError, ValueError, ImportError) as error:
+    except (StorageError, OSError, OverflowError, ValueError, ImportError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     with listening:
         host, port = listening.getsockname()[:2]

@@ -16,9 +16,9 @@ import msgspec
 from esbank import bank
 from esbank.bank.money import CURRENCIES
 
-__all__ = ["PRINTABLE", "Body", "InvalidBody", "MalformedBody", "body_schema", "read_command"]
+__all__ = ["Body", "InvalidBody", "MalformedBody", "body_schema", "read_command"]
 
-PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*$(?!\n)"
+_PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*$(?!\n)"
 """No control characters: PostgreSQL cannot hold a NUL in a text, and the others are no part of a name.
 
 In Python a `$` is also right before a last line break, hence the rest.
@@ -45,7 +45,7 @@ Name: TypeAlias = Annotated[
     str,
     msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$(?!\n)"),
 ]
-Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=1000, pattern=PRINTABLE)]
+Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=1000, pattern=_PRINTABLE)]
 
 
 class MalformedBody(Exception):

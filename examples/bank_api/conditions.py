@@ -9,7 +9,7 @@ from esbank.store import STREAM_EXISTS, ExpectedVersion
 
 __all__ = ["PreconditionFailed", "etag", "expected_version", "is_current"]
 
-_VERSION: Final = re.compile('"(0|[1-9][0-9]{0,17})"')
+_VERSION: Final = re.compile('"[1-9][0-9]{0,17}"')
 _NEVER: Final = 2**62
 """A version to which no account comes."""
 

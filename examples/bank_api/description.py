@@ -32,7 +32,7 @@ class Described(Operation):
     def __post_init__(self) -> None:
         for parameter in self.parameters or ():
             schema = parameter.schema if isinstance(parameter, Parameter) else None
-            if isinstance(schema, Schema) and schema.one_of is not None:
+            if isinstance(schema, Schema) and schema.one_of is not None:  # a text or null: numbers have defaults
                 schema.one_of, schema.type = None, OpenAPIType.STRING
 
 

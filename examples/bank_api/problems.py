@@ -2,7 +2,7 @@
 
 | status | who does what |
 | --- | --- |
-| 400, 415, 422 | the caller mends the request: it is no JSON, or JSON that makes no sense |
+| 400, 413, 415, 422 | the caller mends the request: it is no JSON, or JSON that makes no sense |
 | 404 | there is no such account (yet) |
 | 409 | the request makes sense, and the bank refuses it as the account is now |
 | 412 | the caller decided on an old version, and decides again |
@@ -42,7 +42,7 @@ from esbank.bank import (
 
 from .answers import Problem
 from .commands import InvalidBody, MalformedBody
-from .conditions import PreconditionFailed
+from .conditions import PreconditionFailed, etag
 from .parameters import InvalidMoment
 from .service import Busy, NoSuchPosition, ViewBehind
 
@@ -105,16 +105,16 @@ def _tell(_request: Request[Any, Any, Any], error: Exception) -> Response[dict[s
     if isinstance(error, StorageError | CheckpointError):
         _log.error("%s", error, exc_info=error)
     members = {name: getattr(error, attribute) for attribute, name in kind.told.items()}
-    headers = {"ETag": f'"{error.version}"'} if isinstance(error, PreconditionFailed) else {}
+    headers = {"ETag": etag(error.version)} if isinstance(error, PreconditionFailed) else {}
     return _response(kind.status, cls.__name__, kind.detail or str(error), members, headers)
 
 
-def _tell_http(_request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:
+def _tell_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:
     """Tell of what the framework refuses: no such path, no such method, a parameter that makes no sense."""
     if isinstance(error, ValidationException):
         return _response(422, "InvalidParameter", "a parameter or a header makes no sense", {"errors": error.extra})
     if error.status_code >= _OURS:
-        return _tell_bug(_request, error)
+        return _tell_bug(request, error)
     return _response(error.status_code, None, error.detail, {}, error.headers or {})
 
 

@@ -110,7 +110,7 @@ class Service:
                     account_id, command, metadata=metadata, command_id=command_id, expected_version=expected
                 )
             except ConcurrencyError as error:
-                if expected is None:
+                if error.expected != expected:
                     raise Busy from error
                 if error.actual == 0:
                     raise AccountNotFound from error

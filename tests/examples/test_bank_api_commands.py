@@ -310,7 +310,7 @@ def test_a_condition_that_is_not_met_stores_nothing(bank_api: httpx.Client, acco
     assert version(bank_api, account_id) == 1
 
 
-@pytest.mark.parametrize("tags", ['"1"', "*"])
+@pytest.mark.parametrize("tags", ['"1"', '"0"', "*"])
 def test_there_is_no_version_of_what_is_not_there(bank_api: httpx.Client, account_id: str, tags: str) -> None:
     answer = post(bank_api, account_id, {"type": "Deposit", "amount": 5}, If_Match=tags)
     problem_of(answer, 404, "account-not-found")

@@ -106,6 +106,14 @@ def test_a_store_that_cannot_be_used_is_said_once(tmp_path: Path) -> None:
         assert "names no store" in started.said
 
 
+@pytest.mark.parametrize("arguments", [("--workers", "0"), ("--port", "99999")])
+def test_an_argument_that_makes_no_sense_is_said(tmp_path: Path, arguments: tuple[str, str]) -> None:
+    with service(str(tmp_path / "bank.db"), *arguments) as started:
+        assert started.process.wait(PATIENCE) in {1, 2}
+        started.close()
+        assert "Traceback" not in started.said
+
+
 def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
     with service(str(tmp_path / "bank.db")) as started:
         port = started.url.rpartition(":")[2]

@@ -123,8 +123,8 @@ def test_there_is_no_stream_of_what_is_not_there(bank_api: httpx.Client, account
 def test_more_may_listen_than_there_are_threads(bank_api_store: str, bank: Bank, account_id: str) -> None:
     filled(bank, account_id, 0)
     with (
-        serving(Settings(bank_api_store, threads=2)) as url,
-        httpx.Client(base_url=url, timeout=60, limits=httpx.Limits(max_connections=None)) as client,
+        serving(Settings(bank_api_store, threads=2, keep_alive=3600)) as url,
+        httpx.Client(base_url=url, timeout=30, limits=httpx.Limits(max_connections=None)) as client,
         ExitStack() as streams,
     ):
         path = f"/accounts/{account_id}/events/stream?after=1"

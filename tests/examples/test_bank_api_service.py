@@ -1,0 +1,113 @@
+"""What happens seldom: a command that is overtaken for ever, a process that keeps the views no more, damaged events."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+
+import httpx
+import pytest
+from typing_extensions import override
+
+from esbank import Metadata
+from esbank.backends.sqlite import SQLiteEventStore
+from esbank.bank import Bank, BankAccount, Deposit
+from esbank.store import AppendResult, ExpectedVersion, NewEvent, StreamId
+from examples.bank_api.application import Settings
+from examples.bank_api.server import listen, serving
+from examples.bank_api.service import Busy, Service
+
+
+class OvertakenStore(SQLiteEventStore):
+    """A store in which somebody else is always faster."""
+
+    @override
+    def append(
+        self, stream: StreamId, events: Sequence[NewEvent], *, expected_version: ExpectedVersion
+    ) -> AppendResult:
+        with SQLiteEventStore(self._path) as another:
+            Bank(another).deposit(stream.key, 1)
+        return super().append(stream, events, expected_version=expected_version)
+
+
+@pytest.mark.parametrize("if_match", [None, "*"])
+def test_who_is_overtaken_for_ever_is_to_try_again_and_has_no_old_version(tmp_path: Path, if_match: str | None) -> None:
+    with SQLiteEventStore(tmp_path / "bank.db") as store:
+        Bank(store).open_account("acc-1", "Ada")
+    with OvertakenStore(tmp_path / "bank.db") as store, Service(store) as service:
+        command = Deposit(Decimal(1000))
+        with pytest.raises(Busy):
+            service.execute("acc-1", command, metadata=Metadata(), command_id=None, if_match=if_match)
+        assert service.account("acc-1").state.balance < 1000
+
+
+def test_when_one_keeps_the_views_no_more_another_does(tmp_path: Path) -> None:
+    with (
+        SQLiteEventStore(tmp_path / "bank.db") as store,
+        SQLiteEventStore(tmp_path / "bank.db") as another,
+        Service(another) as standing_by,
+    ):
+        with Service(store):
+            Bank(store).open_account("acc-1", "Ada")
+        executed = Bank(store).deposit("acc-1", 5)
+        (row,) = standing_by.list_accounts(after="", limit=10, at_least=executed.position or 0)
+        assert row.balance == 5
+
+
+def test_what_nobody_has_thought_of_is_told_to_the_log_and_not_to_the_caller(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "bank.db"
+    with SQLiteEventStore(path) as store:
+        Bank(store).open_account("acc-1", "Ada")
+    with closing(sqlite3.connect(path)) as database:  # somebody takes the safeguards out, and damages an event
+        triggers = database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for (trigger,) in triggers:
+            database.execute(f"DROP TRIGGER {trigger}")
+        database.execute("""UPDATE esbank_events SET data = '{"secret": "hidden"}'""")
+        database.commit()
+
+    with serving(Settings(str(path))) as url:
+        caplog.clear()
+        answer = httpx.get(f"{url}/accounts/acc-1/events")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (500, "application/problem+json")
+    assert answer.json()["type"] == "about:blank"
+    assert not any(word in answer.text for word in ("secret", "hidden", "EventDecodingError", str(path)))
+    assert any(record.exc_info and "secret" in str(record.exc_info[1]) for record in caplog.records)
+
+
+def test_the_snapshots_and_the_cache_of_one_process_do_not_hide_the_writes_of_another(tmp_path: Path) -> None:
+    with (
+        SQLiteEventStore(tmp_path / "bank.db") as store,
+        SQLiteEventStore(tmp_path / "bank.db") as another,
+        Service(store) as service,
+        Service(another) as beside,
+    ):
+        Bank(store).open_account("acc-1", "Ada")
+        for count in range(1, 120):
+            writer = (service, beside)[count % 2]
+            writer.execute("acc-1", Deposit(Decimal(1)), metadata=Metadata(), command_id=None, if_match=f'"{count}"')
+            assert [one.account("acc-1").state.balance for one in (service, beside)] == [count, count]
+        assert store.load_snapshot(BankAccount.stream("acc-1")) is not None
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_an_answer_does_not_wait_to_be_joined_by_another(host: str) -> None:
+    try:
+        listening = listen(host, 0)
+    except OSError:
+        pytest.skip(f"this machine has no {host}")
+    with listening:
+        assert listening.proto == socket.IPPROTO_TCP  # by which asyncio knows that it may turn Nagle's algorithm off
+
+
+def test_nothing_is_logged_when_all_goes_well(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING), serving(Settings(str(tmp_path / "bank.db"))) as url:
+        assert httpx.get(f"{url}/health").json()["status"] == "ok"
+        assert httpx.get(f"{url}/accounts/acc-1").status_code == 404
+    assert caplog.records == []
