@@ -43,7 +43,10 @@ _ETAG: Final = ResponseHeader(name="ETag", description="The version of the accou
 
 
 class AccountController(Controller):
-    """The handlers of what begins with the path of an account."""
+    """The handlers of what begins with the path of an account.
+
+    In one class, because Litestar 2.25 puts a handler into a thread twice when another joins it on its path later.
+    """
 
     path = "/accounts/{account_id:str}"
 

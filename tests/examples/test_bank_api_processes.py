@@ -78,7 +78,7 @@ def test_who_is_killed_gets_a_successor_and_nobody_loses_anything(bank_api_store
         # The views are kept by one process at a time; when that one is gone, by another.
         row = client.get(f"/accounts?at_least={answer.json()['position']}").json()["accounts"][0]
         assert row["balance"] == "6.00"
-        assert started.said.count("another takes its place") == 3
+        started.wait_for("another takes its place", 3)
         assert started.stop() == 0
 
 

@@ -204,3 +204,7 @@ def test_the_api_describes_itself(bank_api: httpx.Client) -> None:
     assert sorted(operation["operationId"] for path in paths.values() for operation in path.values()) == [
         *("execute", "listAccounts", "listTransactions", "readAccount", "readEvents", "showHealth", "streamEvents")
     ]
+    for path in paths.values():
+        for operation in path.values():
+            for parameter in operation.get("parameters", ()):
+                assert parameter["schema"]["type"] in {"string", "integer"}, parameter  # left out, and never null

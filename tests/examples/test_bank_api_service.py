@@ -6,7 +6,7 @@ import logging
 import socket
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from decimal import Decimal
 from pathlib import Path
 
@@ -47,16 +47,18 @@ def test_who_is_overtaken_for_ever_is_to_try_again_and_has_no_old_version(tmp_pa
 
 
 def test_when_one_keeps_the_views_no_more_another_does(tmp_path: Path) -> None:
-    with (
-        SQLiteEventStore(tmp_path / "bank.db") as store,
-        SQLiteEventStore(tmp_path / "bank.db") as another,
-        Service(another) as standing_by,
-    ):
-        with Service(store):
-            Bank(store).open_account("acc-1", "Ada")
-        executed = Bank(store).deposit("acc-1", 5)
-        (row,) = standing_by.list_accounts(after="", limit=10, at_least=executed.position or 0)
-        assert row.balance == 5
+    def balance(service: Service, position: int | None) -> Decimal:
+        (row,) = service.list_accounts(after="", limit=10, at_least=position or 0)
+        return row.balance
+
+    with SQLiteEventStore(tmp_path / "bank.db") as store, ExitStack() as first:
+        bank = Bank(store)
+        keeping = first.enter_context(Service(store))
+        assert balance(keeping, bank.open_account("acc-1", "Ada").position) == 0
+        with SQLiteEventStore(tmp_path / "bank.db") as another, Service(another) as standing_by:
+            assert balance(standing_by, bank.deposit("acc-1", 5).position) == 5
+            first.close()
+            assert balance(standing_by, bank.deposit("acc-1", 5).position) == 10
 
 
 def test_what_nobody_has_thought_of_is_told_to_the_log_and_not_to_the_caller(
