@@ -5,8 +5,9 @@ Run it from the folder above ``examples`` with ``make api``, or
 tells how to use it, and why it is as it is.
 
 - ``commands`` reads what comes in, ``answers`` is what goes out, and ``problems`` is what can go wrong;
-- ``conditions`` is about ``ETag`` and ``If-Match``;
-- ``service`` is what one process has open: a store, the bank on it, and a thread that keeps the views;
+- ``conditions`` is about ``ETag`` and ``If-Match``, and ``parameters`` about all that is not in a body;
+- ``stores`` opens a store, and ``service`` is what a process does with it: the bank, and a thread that keeps the views;
 - ``accounts`` and ``lists`` are the handlers, ``streams`` follows the log for those who listen;
+- ``description`` says to OpenAPI what the framework would not say just so;
 - ``application`` puts it all together, ``server`` runs it in one process, and ``workers`` in several.
 """
