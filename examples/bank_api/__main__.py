@@ -9,7 +9,6 @@ from esbank import StorageError
 
 from .application import Settings
 from .server import listen
-from .stores import open_store
 from .workers import log_to_terminal, serve, serve_in_processes
 
 
@@ -30,9 +29,9 @@ def main() -> None:
     log_to_terminal()
     settings = Settings(arguments.store, keep_alive=arguments.keep_alive, longest_stream=arguments.longest_stream)
     try:
-        open_store(settings.store).close()  # so that what is wrong with it is said once, and by no worker
+        settings.open_store().close()  # so that what is wrong with it is said once, and by no worker
         listening = listen(arguments.host, arguments.port)
-    except (StorageError, OSError, OverflowError, ValueError, ImportError) as error:
+    except (StorageError, OSError, OverflowError, ValueError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     with listening:
         host, port = listening.getsockname()[:2]

@@ -13,18 +13,21 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
 
+from esbank.backends.urls import Store, open_store
+
 from .accounts import AccountController
 from .description import CONFIG, PLUGINS
 from .lists import list_accounts, list_transactions, show_health
 from .parameters import caller_of
 from .problems import HANDLERS
 from .service import Service
-from .stores import open_store
 from .streams import Streams
 
 __all__ = ["Settings", "create_application", "end_streams"]
 
 _LONGEST_BODY: Final = 64 * 1024
+_SOON: Final = 3.0
+"""How many seconds to wait for a connection: who asks is better told to come again than left to wait."""
 
 
 @frozen
@@ -39,6 +42,10 @@ class Settings:
     keep_alive: float = 15.0
     longest_stream: float = 3600.0
 
+    def open_store(self) -> Store:
+        """Open the store; raises as ``esbank.backends.urls.open_store`` does."""
+        return open_store(self.store, connect_timeout=_SOON)
+
 
 def create_application(settings: Settings) -> Litestar:
     """Make the application of one process; it opens its store when it starts, and closes it when it ends."""
@@ -48,7 +55,7 @@ def create_application(settings: Settings) -> Litestar:
         # Python's own pool has a few threads more than processors; those who wait for a disk need many.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(settings.threads, "request"))
         with (
-            open_store(settings.store) as store,
+            settings.open_store() as store,
             Service(store) as service,
             Streams(service, keep_alive=settings.keep_alive, longest=settings.longest_stream) as streams,
         ):

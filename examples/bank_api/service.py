@@ -24,6 +24,7 @@ from esbank import (
     StorageError,
     StreamNotFound,
 )
+from esbank.backends.urls import Store
 from esbank.bank import (
     AccountCommand,
     AccountDetailsQuery,
@@ -39,7 +40,6 @@ from esbank.bank import (
 )
 
 from .conditions import PreconditionFailed, expected_version
-from .stores import Store
 
 __all__ = ["Busy", "NoSuchPosition", "Service", "ViewBehind"]
 

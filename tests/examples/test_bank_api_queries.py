@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from esbank import Metadata
+from esbank.backends.urls import open_store
 from esbank.bank import Bank
-from examples.bank_api.stores import open_store
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
+from esbank.backends.urls import open_store
 from esbank.bank import Bank
 from examples.bank_api.application import Settings
 from examples.bank_api.server import serving
-from examples.bank_api.stores import open_store
 
 
 @pytest.fixture
