@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from conftest import Run
+from example_programs import Run
+
 from esbank.backends.sqlite import SQLiteEventStore
 from esbank.bank import BankAccount
 

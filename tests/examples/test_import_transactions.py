@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 
 import psycopg
 import pytest
+from example_programs import Run, command
 
-from conftest import Run, command
 from esbank import EsbankError, NoSnapshots, Repository
 from esbank.backends.postgres import PostgresEventStore
 from esbank.backends.sqlite import SQLiteEventStore

@@ -24,8 +24,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
 import owner_totals as example  # noqa: E402
+from example_programs import Run  # noqa: E402
 
-from conftest import Run  # noqa: E402
 from esbank import (  # noqa: E402
     AlreadyRunning,
     EventCodec,

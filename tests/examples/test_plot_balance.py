@@ -14,9 +14,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
 import plot_balance as example
+from example_programs import Run
 from statement import read_account
 
-from conftest import Run
 from esbank import Metadata
 from esbank.backends.memory import MemoryEventStore
 from esbank.backends.sqlite import SQLiteEventStore

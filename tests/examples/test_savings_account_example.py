@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
 import savings_account as example
+from example_programs import Run
 from savings_account import (
     CreditInterest,
     InterestAlreadyCredited,
@@ -24,7 +25,6 @@ from savings_account import (
     YearOfInterest,
 )
 
-from conftest import Run
 from esbank import Metadata, NoSnapshots, ProjectionRunner, Repository
 from esbank.backends.memory import MemoryEventStore
 from esbank.backends.sqlite import SQLiteEventStore

@@ -14,6 +14,7 @@ from attrs import evolve
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
 import shopping_cart as example
+from example_programs import Run
 from shopping_cart import (
     AddItem,
     Cart,
@@ -32,7 +33,6 @@ from shopping_cart import (
     removed_before_checkout,
 )
 
-from conftest import Run
 from esbank import Metadata, ProjectionRunner
 from esbank.backends.memory import MemoryEventStore
 from esbank.testing import Scenario, ViewScenario, check_snapshots, raises

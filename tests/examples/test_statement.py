@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
 import statement as example
+from example_programs import Run
 
-from conftest import Run
 from esbank import Metadata
 from esbank.backends.memory import MemoryEventStore
 from esbank.backends.sqlite import SQLiteEventStore
