@@ -23,6 +23,7 @@ default_role = "code"  # what docstrings put between single backticks: parameter
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!esbank\b).*"),
     (r"py:class", r"esbank\..*\.[A-Z]\d?(_co)?"),  # type variables
+    (r"py:class", r"esbank\._json\.Json"),  # its name says it
 ]
 
 html_theme = "furo"

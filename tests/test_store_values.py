@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import chain
-from typing import Any
+from typing import Any, get_args, get_type_hints
 from uuid import RFC_4122, UUID
 
 import pytest
@@ -437,3 +437,10 @@ def test_a_digest_does_not_depend_on_what_was_digested_before() -> None:
     digest(1)
     with pytest.raises(Exception, match="integer"):
         digest(1.0)
+
+
+def test_the_types_of_metadata_are_known_at_run_time() -> None:
+    hints = get_type_hints(Metadata)
+
+    assert hints["actor"] == str | None
+    assert get_args(hints["extra"])[0] is str

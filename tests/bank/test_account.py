@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Context, Decimal, FloatOperation, Inexact, Rounded, localcontext
 from typing import Any
 
@@ -112,6 +113,23 @@ def test_whoever_moves_money_and_whatever_closes_an_account_are_texts(wrong: Any
         Withdraw(Decimal(1), wrong)
     with pytest.raises(InvalidCommand, match="reason: it must be a str"):
         CloseAccount(wrong)
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (OpenAccount, "owner"),
+        (lambda text: Deposit(1, by=text), "by"),
+        (lambda text: Withdraw(1, by=text), "by"),
+        (CloseAccount, "reason"),
+    ],
+    ids=["owner", "deposited by", "withdrawn by", "reason"],
+)
+def test_a_text_that_the_views_of_some_database_could_not_hold_is_refused(
+    make: Callable[[str], object], field: str
+) -> None:
+    with pytest.raises(InvalidCommand, match=f"{field}: it must not contain a NUL"):
+        make("a\0b")
 
 
 # Paying in.

@@ -73,6 +73,8 @@ def _currency(_: object, __: Attribute[str], value: str) -> None:
 def _text(_: object, attribute: Attribute[str], value: object) -> None:
     if not isinstance(value, str):
         raise InvalidCommand(attribute.name, f"it must be a str, not {value!r:.60}")
+    if "\0" in value:  # events can have it, and the views in PostgreSQL cannot
+        raise InvalidCommand(attribute.name, f"it must not contain a NUL: {value!r:.60}")
 
 
 def _some_text(instance: object, attribute: Attribute[str], value: str) -> None:
