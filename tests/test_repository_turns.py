@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from esbank import ConcurrencyError, Repository
+from esbank import ConcurrencyError, Repository, StorageError
 from esbank.store import (
     AppendResult,
     EventStore,
@@ -149,3 +151,24 @@ def test_several_commands_share_a_turn_and_are_stored_together_or_not_at_all(sto
         baskets.execute("b1", Ensure("a"), Add("c"))
 
     assert Repository(store, Basket).load("b1").state.skus == ["a", "b"]
+
+
+def test_in_a_transaction_a_command_is_refused_before_it_waits_for_whoever_waits_for_the_transaction(
+    store: Store,
+) -> None:
+    baskets = Repository(store, Basket)
+    begun = threading.Event()
+
+    def execute() -> None:
+        begun.wait()
+        baskets.execute("b1", Add("ink"))
+
+    other = threading.Thread(target=execute, daemon=True)
+    other.start()
+    with store.transaction():
+        begun.set()
+        time.sleep(0.2)  # the other has the turn of b1 by now, and waits for this transaction to end
+        with pytest.raises(StorageError, match="a transaction is open in this thread"):
+            baskets.execute("b1", Add("pen"))
+    other.join(5)
+    assert not other.is_alive()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 from litestar import Controller, Request, Response, get, post
@@ -12,6 +13,7 @@ from litestar.openapi import ResponseSpec
 from litestar.params import RawBody
 from litestar.response import ServerSentEvent
 
+from esbank import StorageError
 from esbank.bank import OpenAccount
 
 from .answers import Account, AccountEvent, Events, Executed
@@ -159,5 +161,6 @@ class AccountController(Controller):
         last_event_id: LastEventId = 0,
     ) -> ServerSentEvent:
         """Send the events of an account as they come."""
-        await sync_to_thread(service.events, account_id, after=0, limit=1)  # a stranger is told so before it begins
+        with suppress(StorageError):  # the stream waits for the store; a browser would not ask again after a 503
+            await sync_to_thread(service.events, account_id, after=0, limit=1)  # a stranger is told so before it begins
         return ServerSentEvent(streams.of(account_id, after=max(after, last_event_id)))

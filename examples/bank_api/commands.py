@@ -137,7 +137,9 @@ def _check_json(body: bytes) -> None:
     """Raise ``MalformedBody`` for what is no JSON, and for a key that comes twice."""
     try:
         json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_refuse, parse_float=str, parse_int=str)
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise MalformedBody("it is nested too deeply") from error
+    except ValueError as error:
         raise MalformedBody(str(error)) from error
 
 

@@ -23,7 +23,8 @@ class PreconditionFailed(Exception):
         self.version = version
 
     def __str__(self) -> str:
-        return f"account {self.account_id} is at version {self.version} now; read it again and decide again"
+        where = f"is at version {self.version} now" if self.version else "is not there"
+        return f"account {self.account_id} {where}; read it again and decide again"
 
 
 def etag(version: int) -> str:

@@ -5,8 +5,13 @@ A view is some moments behind the log. Who has just written, and wants to see it
 
 from __future__ import annotations
 
+from typing import Final
+from urllib.parse import urlencode
+
 from litestar import get
 from litestar.di import NamedDependency
+
+from esbank import ProjectorState
 
 from .answers import Accounts, Health, ListedAccount, Transaction, Transactions, View
 from .description import Described
@@ -15,6 +20,8 @@ from .problems import problems
 from .service import Service
 
 __all__ = ["list_accounts", "list_transactions", "show_health"]
+
+_NOT_WELL: Final = {ProjectorState.STOPPED, ProjectorState.OUTDATED}
 
 
 @get(
@@ -33,7 +40,7 @@ def list_accounts(
     rows = service.list_accounts(after=after or "", limit=limit + 1, at_least=at_least)
     accounts = [ListedAccount.of(row) for row in rows[:limit]]
     more = len(rows) > limit
-    return Accounts(accounts, f"/accounts?after={accounts[-1].id}&limit={limit}" if more else None)
+    return Accounts(accounts, f"/accounts?{urlencode({'after': accounts[-1].id, 'limit': limit})}" if more else None)
 
 
 @get(
@@ -71,4 +78,6 @@ def list_transactions(
 )
 def show_health(service: NamedDependency[Service]) -> Health:
     """Say whether the store answers, and how far behind the views are."""
-    return Health("ok", [View.of(status) for status in service.views()])
+    views = service.views()
+    is_well = all(view.state not in _NOT_WELL for view in views)
+    return Health("ok" if is_well else "lists are not kept up to date", [View.of(view) for view in views])

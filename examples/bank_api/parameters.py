@@ -42,7 +42,11 @@ AccountId: TypeAlias = Annotated[
     str, PathParameter(pattern=_ID, description="An id of letters, digits, dots, dashes and underscores.")
 ]
 AfterAccount: TypeAlias = Annotated[
-    str | None, QueryParameter(name="after", pattern=_ID, description="The last account of the page before.")
+    str | None,
+    # Not only an id that this service would give: an account may have been opened by another program.
+    QueryParameter(
+        name="after", max_length=512, pattern=r"^[^\x00]*$", description="The last account of the page before."
+    ),
 ]
 After: TypeAlias = Annotated[int, QueryParameter(ge=0, le=_HIGHEST, description="The last version of the page before.")]
 Limit: TypeAlias = Annotated[int, QueryParameter(ge=1, le=1000, description="How many there may be on a page.")]

@@ -63,7 +63,10 @@ class UnsupportedMediaType(Exception):
 
 @frozen
 class _Kind:
-    """How a class of exceptions is told: its status, which of its attributes, and what to say in place of its text."""
+    """How a class of exceptions is told: its status, which of its attributes, and what to say in place of its text.
+
+    The text of an exception is for whoever writes the service, and may name what is inside of it.
+    """
 
     status: int
     told: Mapping[str, str] = {}
@@ -74,15 +77,15 @@ _KINDS: Final[Mapping[type[Exception], _Kind]] = {
     MalformedBody: _Kind(400),
     UnsupportedMediaType: _Kind(415),
     InvalidBody: _Kind(422),
-    InvalidAmount: _Kind(422),
-    InvalidCommand: _Kind(422),
+    InvalidAmount: _Kind(422, detail="the amount cannot be: {problem}"),
+    InvalidCommand: _Kind(422, detail="{field}: {problem}"),
     InvalidMoment: _Kind(422),
     NoSuchPosition: _Kind(404),
     CommandIdReused: _Kind(
         422, detail="this Idempotency-Key was used for another command on this account; give each its own"
     ),
-    AccountNotFound: _Kind(404, {"account_id": "account_id"}),
-    VersionNotFound: _Kind(404, {"actual": "version"}),
+    AccountNotFound: _Kind(404, {"account_id": "account_id"}, "there is no such account, or was none yet by then"),
+    VersionNotFound: _Kind(404, {"actual": "version"}, "the account is at version {actual}, and not there yet"),
     AccountAlreadyExists: _Kind(409, {"account_id": "account_id"}),
     AccountIsClosed: _Kind(409, {"account_id": "account_id"}),
     InsufficientFunds: _Kind(409, {"account_id": "account_id", "requested": "requested", "available": "available"}),
@@ -105,8 +108,9 @@ def _tell(_request: Request[Any, Any, Any], error: Exception) -> Response[dict[s
     if isinstance(error, StorageError | CheckpointError):
         _log.error("%s", error, exc_info=error)
     members = {name: getattr(error, attribute) for attribute, name in kind.told.items()}
-    headers = {"ETag": etag(error.version)} if isinstance(error, PreconditionFailed) else {}
-    return _response(kind.status, cls.__name__, kind.detail or str(error), members, headers)
+    headers = {"ETag": etag(error.version)} if isinstance(error, PreconditionFailed) and error.version else {}
+    detail = str(error) if kind.detail is None else kind.detail.format_map(vars(error))
+    return _response(kind.status, cls.__name__, detail, members, headers)
 
 
 def _tell_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:

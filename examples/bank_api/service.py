@@ -27,6 +27,7 @@ from esbank import (
 from esbank.backends.urls import Store
 from esbank.bank import (
     AccountCommand,
+    AccountDetails,
     AccountDetailsQuery,
     AccountEvent,
     AccountNotFound,
@@ -34,7 +35,9 @@ from esbank.bank import (
     Bank,
     BankAccount,
     BankError,
+    OpenAccount,
     Status,
+    TransactionHistory,
     TransactionHistoryQuery,
     TransactionRow,
 )
@@ -46,6 +49,8 @@ __all__ = ["Busy", "NoSuchPosition", "Service", "ViewBehind"]
 _log: Final = logging.getLogger("bank_api")
 _PAUSE: Final = 1.0
 _PATIENCE: Final = 5.0
+_MOST_WAITS: Final = 10
+"""How many requests of a process may wait for a view at once: each holds a thread, and the others need some."""
 
 
 class Busy(Exception):
@@ -84,6 +89,7 @@ class Service:
         self._details = AccountDetailsQuery(store)
         self._transactions = TransactionHistoryQuery(store)
         self._views = self._bank.projections
+        self._waits = threading.BoundedSemaphore(_MOST_WAITS)
         self._stop = threading.Event()
         self._keeper = threading.Thread(target=self._keep_views, name="views")
         try:
@@ -112,7 +118,7 @@ class Service:
             except ConcurrencyError as error:
                 if error.expected != expected:
                     raise Busy from error
-                if error.actual == 0:
+                if error.actual == 0 and not isinstance(command, OpenAccount):
                     raise AccountNotFound from error
                 raise PreconditionFailed(account_id, error.actual) from error
 
@@ -144,7 +150,7 @@ class Service:
 
     def transactions(self, account_id: str, *, after: int, limit: int, at_least: int) -> list[TransactionRow]:
         """List movements of an account from the view, once it has come to `at_least`."""
-        self._wait_for(at_least)
+        self._wait_for(at_least, TransactionHistory.name)
         rows = self._transactions.page(account_id, after=after, limit=limit)
         if not rows and not self.store.version(BankAccount.stream(account_id)):
             with _about(account_id):
@@ -153,7 +159,7 @@ class Service:
 
     def list_accounts(self, *, after: str, limit: int, at_least: int) -> list[AccountRow]:
         """List accounts from the view, once it has come to `at_least`."""
-        self._wait_for(at_least)
+        self._wait_for(at_least, AccountDetails.name)
         return self._details.page(after=after, limit=limit)
 
     def views(self) -> list[ProjectorStatus]:
@@ -171,13 +177,19 @@ class Service:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _wait_for(self, position: int) -> None:
+    def _wait_for(self, position: int, view: str) -> None:
+        if not position:
+            return
         if position > (self.store.head() or 0):
             raise NoSuchPosition
+        if not self._waits.acquire(blocking=False):
+            raise ViewBehind
         try:
-            self._views.wait_for(position, _PATIENCE)
+            self._views.wait_for(position, _PATIENCE, names=[view])
         except TimeoutError as error:
             raise ViewBehind from error
+        finally:
+            self._waits.release()
 
     def _keep_views(self) -> None:
         while not self._stop.is_set():

@@ -62,8 +62,11 @@ class Streams:
                 try:
                     envelopes = await sync_to_thread(self._service.events, account_id, after=after, limit=_PAGE)
                 except StorageError as error:
-                    _log.warning("a stream ends, and may be asked for again: %s", error)
-                    return
+                    # It must not end: a browser asks again once, and takes a 503 for the last word.
+                    _log.warning("a listener waits for the store: %s", error)
+                    yield ServerSentEventMessage(data=None, comment="the store cannot be reached now")
+                    await _is_set(changed, min(_PAUSE, left))
+                    continue
                 for envelope in envelopes:
                     after = envelope.version
                     data = msgspec.json.encode(AccountEvent.of(envelope))

@@ -44,11 +44,13 @@ def serve_in_processes(settings: Settings, listening: socket.socket, count: int)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
     workers = [_start(settings, listening) for _ in range(count)]
-    while not stop.is_set():
+    did_not_start = 0  # in a row: one that dies after it has served is another matter
+    while not stop.is_set() and did_not_start < count:
         wait([worker.sentinel for worker in workers], timeout=_GLANCE)
-        if all(worker.exitcode == _DID_NOT_START for worker in workers):
-            break
         for dead in [worker for worker in workers if not worker.is_alive() and not stop.is_set()]:
+            did_not_start = did_not_start + 1 if dead.exitcode == _DID_NOT_START else 0
+            if did_not_start == count:
+                break
             _log.warning("process %s died (%s), another takes its place", dead.pid, dead.exitcode)
             workers[workers.index(dead)] = _start(settings, listening)
     for worker in workers:

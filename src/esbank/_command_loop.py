@@ -29,6 +29,7 @@ from esbank.store import (
     PendingAppend,
     StoreTransaction,
     StreamId,
+    TransactionalStore,
     is_expected,
 )
 
@@ -75,6 +76,15 @@ class CommandLoop(Generic[A]):
         self._loader = loader
         self._cache = cache
         self._max_attempts = max_attempts
+        self._transactional = store if isinstance(store, TransactionalStore) else None
+
+    def check_no_transaction(self) -> None:
+        """Raise ``StorageError`` inside a transaction of this thread, before it waits for a stream's turn.
+
+        Who has that turn may be waiting for this transaction to end, and then both would wait for ever.
+        """
+        if self._transactional is not None:
+            self._transactional.check_no_transaction()
 
     def order(
         self,

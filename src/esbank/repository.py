@@ -102,6 +102,7 @@ class Repository(Generic[A_co]):
             raise TypeError(f"metadata are given as Metadata(actor=...), not as {metadata!r:.60}")
         stream = self._aggregate.stream(key)
         order = self._loop.order(commands, in_context(metadata or NO_METADATA), command_id, expected_version)
+        self._loop.check_no_transaction()
         with self._cache.turn(stream):
             executed: Executed[A_co, E] = self._loop.execute(stream, order)
         return executed
@@ -164,6 +165,7 @@ class Repository(Generic[A_co]):
         holds a value that does not fit its field's type, and ``StorageError`` when the store cannot keep it.
         """
         stream = self._aggregate.stream(key)
+        self._loop.check_no_transaction()
         with self._cache.turn(stream):
             replayed = self._replay(stream)
             self._loader.take_snapshot(stream, replayed)

@@ -72,11 +72,40 @@ def test_a_server_that_does_not_answer_is_not_waited_for_longer_than_is_said() -
         open_store("postgresql://127.0.0.1:1/till", connect_timeout=1)
 
 
-@pytest.mark.parametrize("where", ["mysql://host/till", "sqlite://till.db", "postgresqls://host/till"])
-def test_a_url_that_no_backend_knows_is_refused(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "where",
+    [
+        "mysql://host/till",
+        "sqlite://till.db",
+        "sqlite:till.db",
+        "sqlite:///till.db?mode=ro",
+        "file:till.db?mode=ro",
+        "postgresql:till",
+        "postgresql+psycopg://ann:secret@host/till",
+        "host=localhost dbname=till password=secret",
+    ],
+)
+def test_a_text_that_names_no_store_is_refused(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
     with pytest.raises(ValueError, match="give the path of a SQLite file, or a URL such as sqlite:"):
         open_store(where)
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_refused_is_not_shown_whole_because_it_may_hold_a_password() -> None:
+    with pytest.raises(ValueError, match="names no store") as refused:
+        open_store("postgresql+psycopg://ann:secret@host/till")
+
+    assert "secret" not in str(refused.value)
+
+
+def test_a_path_may_have_what_a_url_might(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    for path in ("a=b.db", "what is it?.db", "./till:2.db"):
+        with open_store(path) as store:
+            sell(store)
+
+    assert len(list(tmp_path.iterdir())) == 3

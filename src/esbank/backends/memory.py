@@ -135,6 +135,10 @@ class MemoryEventStore:
         with self._views.begin() if self._inline else nullcontext() as connection:
             return self._append(connection, appends, metadata, conditions)
 
+    def check_no_transaction(self) -> None:
+        """Raise ``StorageError`` inside a transaction of this thread, in which it cannot append in another way."""
+        self._views.check_not_writing()
+
     def transaction(self) -> AbstractContextManager[StoreTransaction]:
         """Open a transaction for the caller's own tables and for appends, one at a time."""
         self._check_open()

@@ -173,6 +173,10 @@ class PostgresEventStore:
             raise
         return first
 
+    def check_no_transaction(self) -> None:
+        """Raise ``StorageError`` inside a transaction of this thread, in which it cannot append in another way."""
+        self._database.check_not_writing()
+
     @contextmanager
     def transaction(self) -> Generator[StoreTransaction]:
         """Open a transaction for the caller's own tables and for appends; only these exclude other writers.

@@ -159,6 +159,10 @@ class SQLiteEventStore:
             )
         )
 
+    def check_no_transaction(self) -> None:
+        """Raise ``StorageError`` inside a transaction of this thread, in which it cannot append in another way."""
+        self._database.check_not_writing()
+
     def exclusive_transaction(self) -> AbstractContextManager[StoreTransaction]:
         """Open a transaction as `transaction` does: in SQLite there is one writer at a time."""
         return self.transaction()

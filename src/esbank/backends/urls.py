@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, Protocol
 from urllib.parse import unquote
 
@@ -13,6 +14,10 @@ __all__ = ["Store", "open_store"]
 _SQLITE: Final = "sqlite:///"
 _POSTGRESQL: Final = ("postgresql://", "postgres://")
 _SCHEMA: Final = "esbank_schema="
+_NO_PATH: Final = re.compile(r"[A-Za-z][\w+.-]+:|\w+ *=[^/\\]* \w+ *=|[^?]*\?\w+=")
+"""Another scheme (one letter is a drive), the ``host=… dbname=…`` of a driver, or parameters."""
+_SHOWN: Final = 8
+"""How much of a text is shown that is none of these: the rest may hold a password."""
 
 
 class Store(EventStore, SnapshotStore, ViewStore, TransactionalStore, PortableLog, Protocol):
@@ -31,14 +36,13 @@ def open_store(where: str, *, create: bool = True, digests: bool = True, connect
     """
     if where.startswith(_POSTGRESQL):
         return _open_postgresql(where, create=create, digests=digests, connect_timeout=connect_timeout)
-    if where.startswith(_SQLITE):
-        return SQLiteEventStore(unquote(where.removeprefix(_SQLITE)), create=create, digests=digests)
-    if "://" in where:
+    path = where.removeprefix(_SQLITE)
+    if _NO_PATH.match(path):
         raise ValueError(
-            f"{where} names no store: give the path of a SQLite file, or a URL such as {_SQLITE}bank.db or "
+            f"{where[:_SHOWN]}… names no store: give the path of a SQLite file, or a URL such as {_SQLITE}bank.db or "
             f"{_POSTGRESQL[0]}host/database"
         )
-    return SQLiteEventStore(where, create=create, digests=digests)
+    return SQLiteEventStore(path if path == where else unquote(path), create=create, digests=digests)
 
 
 def _open_postgresql(where: str, *, create: bool, digests: bool, connect_timeout: float) -> Store:

@@ -86,6 +86,13 @@ class TransactionalStore(Protocol):
         """
         ...
 
+    def check_no_transaction(self) -> None:
+        """Raise ``StorageError`` inside a transaction of this thread, of whatever kind.
+
+        For whoever is about to wait for a thread that may wait for this transaction to end.
+        """
+        ...
+
 
 @runtime_checkable
 class ExclusiveStore(Protocol):

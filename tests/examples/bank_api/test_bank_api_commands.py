@@ -300,6 +300,18 @@ def test_a_condition_may_be_met_in_several_ways(bank_api: httpx.Client, account_
     assert post(bank_api, account_id, {"type": "Deposit", "amount": 5}, If_Match=tags).status_code == 200
 
 
+@pytest.mark.parametrize("tags", ["*", '"1"'])
+def test_who_opens_an_account_on_condition_that_it_is_there_is_refused(
+    bank_api: httpx.Client, account_id: str, tags: str
+) -> None:
+    answer = post(bank_api, account_id, {"type": "OpenAccount", "owner": "Ada"}, If_Match=tags)
+
+    problem = problem_of(answer, 412, "precondition-failed")
+    assert problem["detail"] == f"account {account_id} is not there; read it again and decide again"
+    assert "ETag" not in answer.headers
+    assert bank_api.get(f"/accounts/{account_id}").status_code == 404
+
+
 @pytest.mark.parametrize(
     "tags", ['"0"', '"2"', '"01"', 'W/"1"', '"one"', "1", ",", "", '"2", "3"', f'"{"9" * 5000}"', f'"{10**30}"']
 )

@@ -12,6 +12,9 @@ import pytest
 from bank_api_service import ServiceProcess, is_alive, service
 
 from esbank.testing.postgres import PostgresServer
+from examples.bank_api.application import Settings
+from examples.bank_api.server import listen
+from examples.bank_api.workers import serve_in_processes
 
 JSON = {"Content-Type": "application/json"}
 PATIENCE = 60.0
@@ -132,20 +135,32 @@ def test_while_the_store_is_gone_one_is_asked_to_come_again() -> None:
             while not next(lines).startswith("data:"):
                 pass
             database.kill()
-            assert not any(line.startswith("data:") for line in lines)  # it ends, and does not break off
-        answer = deposit(client, "one")
-        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-        assert answer.json()["type"] in {"urn:esbank:storage-error", "urn:esbank:unknown-outcome"}
-        assert client.get("/health").status_code == 503
+            while "cannot be reached" not in next(lines):  # it waits: a browser would take an error for the last word
+                pass
+            answer = deposit(client, "one")
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+            assert answer.json()["type"] in {"urn:esbank:storage-error", "urn:esbank:unknown-outcome"}
+            assert client.get("/health").status_code == 503
 
-        database.start()
-        deadline = time.monotonic() + PATIENCE
-        while (answer := deposit(client, "one")).status_code == 503:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        assert (answer.status_code, answer.json()["version"]) == (200, 2)
+            database.start()
+            deadline = time.monotonic() + PATIENCE
+            while (answer := deposit(client, "one")).status_code == 503:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            assert (answer.status_code, answer.json()["version"]) == (200, 2)
+            while not (line := next(lines)).startswith("data:"):
+                pass
+            assert '"version":2' in line
         path = f"/accounts?at_least={answer.json()['position']}"
         while (answer := client.get(path)).status_code == 503:  # the views are kept again, too
             assert time.monotonic() < deadline
             time.sleep(0.1)
         assert answer.json()["accounts"][0]["balance"] == "1.00"
+
+
+def test_processes_of_which_none_can_start_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # those of this process stay as they are
+    with listen("127.0.0.1", 0) as listening, pytest.raises(SystemExit) as ended:
+        serve_in_processes(Settings(str(tmp_path / "no such folder" / "bank.db")), listening, 2)
+
+    assert ended.value.code == 3

@@ -170,6 +170,23 @@ def test_lists_come_in_pages_that_lead_to_each_other(bank_api: httpx.Client, ban
     assert bank_api.get(f"/accounts/{account_id}/transactions").status_code == 404
 
 
+def test_pages_lead_over_ids_that_another_program_has_given(
+    bank_api: httpx.Client, bank: Bank, account_id: str
+) -> None:
+    ids = [f"{account_id} a&b=c", f"{account_id} é/%?#"]
+    for one in ids:
+        position = bank.open_account(one, "Ada").position
+
+    link, listed = f"/accounts?limit=1&at_least={position}", list[str]()
+    while link is not None:
+        page = bank_api.get(link).json()
+        listed += [account["id"] for account in page["accounts"]]
+        link = page["next"]
+
+    assert set(ids) <= set(listed)
+    assert len(listed) == len(set(listed))
+
+
 def test_nobody_waits_for_what_has_not_happened(bank_api: httpx.Client) -> None:
     answer = bank_api.get(f"/accounts?at_least={2**53 - 1}")
     assert (answer.status_code, answer.json()["type"]) == (404, "urn:esbank:no-such-position")

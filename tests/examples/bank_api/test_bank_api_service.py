@@ -14,14 +14,14 @@ import httpx
 import pytest
 from typing_extensions import override
 
-from esbank import Metadata
+from esbank import CheckpointError, Metadata
 from esbank.backends.memory import MemoryEventStore
 from esbank.backends.sqlite import SQLiteEventStore
 from esbank.bank import Bank, BankAccount, Deposit
 from esbank.store import AppendResult, ExpectedVersion, NewEvent, StreamId
 from examples.bank_api.application import Settings
 from examples.bank_api.server import listen, serving
-from examples.bank_api.service import Busy, Service
+from examples.bank_api.service import Busy, Service, ViewBehind
 
 
 class OvertakenStore(MemoryEventStore):
@@ -63,6 +63,19 @@ def test_when_one_keeps_the_views_no_more_another_does(tmp_path: Path) -> None:
             assert balance(standing_by, bank.deposit("acc-1", 5).position) == 5
             first.close()
             assert balance(standing_by, bank.deposit("acc-1", 5).position) == 10
+
+
+def test_a_list_waits_for_its_own_view_and_for_no_other(tmp_path: Path) -> None:
+    with SQLiteEventStore(tmp_path / "bank.db") as store, Service(store) as service:
+        Bank(store).open_account("acc-1", "Ada")
+        with store.view_transaction() as tx:
+            tx.execute("ALTER TABLE transaction_history RENAME TO lost")
+        position = Bank(store).deposit("acc-1", 5).position or 0
+
+        (row,) = service.list_accounts(after="", limit=10, at_least=position)
+        assert row.balance == 5
+        with pytest.raises((CheckpointError, ViewBehind)):
+            service.transactions("acc-1", after=0, limit=10, at_least=position)
 
 
 def test_what_nobody_has_thought_of_is_told_to_the_log_and_not_to_the_caller(

@@ -6,15 +6,19 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from esbank import StoreUnavailable
+from esbank.backends.sqlite import SQLiteEventStore
 from esbank.backends.urls import open_store
 from esbank.bank import Bank
 from examples.bank_api.application import Settings
 from examples.bank_api.server import serving
+from examples.bank_api.service import Service
 
 
 @pytest.fixture
@@ -176,3 +180,35 @@ def test_a_stream_ends_after_its_longest_time_and_goes_on_anew(
     with serving(Settings(bank_api_store, longest_stream=0.2)) as url:
         body = httpx.get(f"{url}/accounts/{account_id}/events/stream", timeout=60).text
     assert body.count("data:") == 4
+
+
+def test_a_listener_waits_for_a_store_that_goes_away_and_comes_back(
+    tmp_path: Path, account_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, away = Service.events, threading.Event()
+
+    def events_or_none(service: Service, account: str, *, after: int, limit: int) -> list[Any]:
+        if away.is_set():
+            raise StoreUnavailable("bank.db", "it is away")
+        return read(service, account, after=after, limit=limit)
+
+    monkeypatch.setattr(Service, "events", events_or_none)
+    with (
+        serving(Settings(str(tmp_path / "bank.db"))) as url,
+        httpx.Client(base_url=url, timeout=10) as client,
+        SQLiteEventStore(tmp_path / "bank.db") as store,
+    ):
+        Bank(store).open_account(account_id, "Ada")
+        path = f"/accounts/{account_id}/events/stream"
+        with client.stream("GET", path) as stream:
+            assert events(stream, 1)[0]["version"] == 1
+        with client.stream("GET", f"{path}?after=1") as stream:
+            lines = messages(stream)
+            assert next(lines) == {"retry": "1000"}
+            away.set()
+            Bank(store).deposit(account_id, 5)
+            assert next(lines) == {"": "the store cannot be reached now"}
+            with client.stream("GET", path, headers={"Last-Event-ID": "1"}) as again:
+                assert again.status_code == 200  # a browser never asks again after anything else
+            away.clear()
+            assert next(message for message in lines if "data" in message)["id"] == "2"
