@@ -75,6 +75,20 @@ class Transactions:
     def test_the_store_has_transactions_if_it_says_so(self, store: EventStore) -> None:
         assert isinstance(store, TransactionalStore) == self.has_transactions
 
+    def test_a_thread_can_be_asked_whether_it_is_in_a_transaction(
+        self, transactions: TransactionalStore, store: EventStore
+    ) -> None:
+        transactions.check_no_transaction()
+        with transactions.transaction(), pytest.raises(StorageError):
+            transactions.check_no_transaction()
+        if isinstance(store, ViewStore):
+            views: ViewStore = store
+            with views.view_transaction(), pytest.raises(StorageError):
+                transactions.check_no_transaction()
+        with transactions.transaction():
+            assert in_threads([transactions.check_no_transaction]) == [None]
+        transactions.check_no_transaction()
+
     # What is stored
 
     def test_rows_and_events_are_stored_together(self, transactions: TransactionalStore, store: EventStore) -> None:
