@@ -16,7 +16,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from attrs import frozen
 from litestar import Request, Response
@@ -116,10 +116,16 @@ def _tell(_request: Request[Any, Any, Any], error: Exception) -> Response[dict[s
 def _tell_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:
     """Tell of what the framework refuses: no such path, no such method, a parameter that makes no sense."""
     if isinstance(error, ValidationException):
-        return _response(422, "InvalidParameter", "a parameter or a header makes no sense", {"errors": error.extra})
+        errors = [_as_sent(wrong) for wrong in cast("list[dict[str, Any]]", error.extra or [])]
+        return _response(422, "InvalidParameter", "a parameter or a header makes no sense", {"errors": errors})
     if error.status_code >= _OURS:
         return _tell_bug(request, error)
     return _response(error.status_code, None, error.detail, {}, error.headers or {})
+
+
+def _as_sent(wrong: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Name a header as it is sent, where the framework has the name of an argument."""
+    return {**wrong, "key": wrong["key"].replace("_", "-")} if wrong.get("source") == "header" else wrong
 
 
 def _tell_bug(_request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:

@@ -300,6 +300,13 @@ def test_a_condition_may_be_met_in_several_ways(bank_api: httpx.Client, account_
     assert post(bank_api, account_id, {"type": "Deposit", "amount": 5}, If_Match=tags).status_code == 200
 
 
+def test_a_header_that_makes_no_sense_is_named_as_it_was_sent(bank_api: httpx.Client, account_id: str) -> None:
+    answer = post(bank_api, account_id, {"type": "OpenAccount", "owner": "Ada"}, Idempotency_Key="k" * 300)
+
+    (wrong,) = problem_of(answer, 422, "invalid-parameter")["errors"]
+    assert (wrong["key"], wrong["source"]) == ("idempotency-key", "header")
+
+
 @pytest.mark.parametrize("tags", ["*", '"1"'])
 def test_who_opens_an_account_on_condition_that_it_is_there_is_refused(
     bank_api: httpx.Client, account_id: str, tags: str

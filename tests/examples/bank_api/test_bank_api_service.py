@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import socket
 import sqlite3
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 from typing_extensions import override
 
-from esbank import CheckpointError, Metadata
+from esbank import CheckpointError, Metadata, ProjectionRunner
 from esbank.backends.memory import MemoryEventStore
 from esbank.backends.sqlite import SQLiteEventStore
 from esbank.bank import Bank, BankAccount, Deposit
@@ -76,6 +79,30 @@ def test_a_list_waits_for_its_own_view_and_for_no_other(tmp_path: Path) -> None:
         assert row.balance == 5
         with pytest.raises((CheckpointError, ViewBehind)):
             service.transactions("acc-1", after=0, limit=10, at_least=position)
+
+
+def test_only_some_requests_wait_for_a_view_at_once_so_that_threads_are_left_for_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits, is_there = threading.Semaphore(0), threading.Event()
+
+    def wait_for(_runner: ProjectionRunner, *_args: object, **_options: object) -> None:
+        waits.release()
+        assert is_there.wait(60)
+
+    monkeypatch.setattr(ProjectionRunner, "wait_for", wait_for)
+    with SQLiteEventStore(tmp_path / "bank.db") as store, Service(store) as service, ThreadPoolExecutor(10) as pool:
+        position = Bank(store).open_account("acc-1", "Ada").position or 0
+        ask = partial(service.list_accounts, after="", limit=10, at_least=position)
+        waiting = [pool.submit(ask) for _ in range(10)]
+        assert all(waits.acquire(timeout=60) for _ in waiting)
+
+        with pytest.raises(ViewBehind):
+            ask()
+        is_there.set()
+        for one in waiting:
+            one.result()
+        ask()  # there is room again
 
 
 def test_what_nobody_has_thought_of_is_told_to_the_log_and_not_to_the_caller(
