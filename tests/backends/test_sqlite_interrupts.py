@@ -6,6 +6,7 @@ in turn a call of the store is interrupted here, in our own code and in that of 
 
 import contextlib
 import dis
+import gc
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -31,6 +32,15 @@ ACCOUNT = StreamId("Account", "1")
 OTHER = StreamId("Account", "2")
 PROGRAMS = Path(__file__).parent / "sqlite_fault_programs.py"
 WATCHED = (str(Path(backends.__file__).parent), contextlib.__file__, threading.__file__)
+
+
+@pytest.fixture(autouse=True)
+def _no_garbage_of_others() -> Iterator[None]:
+    """Keep stores that other tests have left in cycles from being closed in the midst of an interruption."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture
